@@ -1,0 +1,10 @@
+"""Tables that every app appends to."""
+
+from django.apps import AppConfig
+
+
+class RecordsConfig(AppConfig):
+    """Audit, idempotency, outbox, routing table."""
+
+    name = "hotswap.records"
+    label = "records"
