@@ -45,6 +45,7 @@ INSTALLED_APPS = [
     "hotswap.apps.HotSwapConfig",
     "hotswap.records",
     "hotswap.api",
+    "hotswap.access",
     "functions",
     "runners",
 ]
@@ -54,7 +55,7 @@ MIDDLEWARE = [
     "hotswap.api.request_id.RequestIdMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "hotswap.api.static_files.StaticFilesMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -219,8 +220,8 @@ CONTENT_SECURITY_POLICY = {
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
-        "hotswap.api.authentication.BearerAuthentication",
-        "hotswap.api.authentication.BrowserSessionAuthentication",
+        "hotswap.access.authentication.BearerAuthentication",
+        "hotswap.access.authentication.BrowserSessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["hotswap.api.permissions.ScopePermission"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],

@@ -1,0 +1,8 @@
+"""What users own."""
+
+from functions.models.alias import Alias, AliasTarget
+from functions.models.artifact import Artifact
+from functions.models.function import Function
+from functions.models.version import FunctionVersion
+
+__all__ = ["Alias", "AliasTarget", "Artifact", "Function", "FunctionVersion"]
