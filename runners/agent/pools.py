@@ -1,0 +1,328 @@
+"""Instances and waiting calls of each version: admit, dispatch, scale, reap.
+
+All decisions are synchronous and constant-time; only starting, thawing and stopping await.
+One event loop, no locks. Scaling follows the queue: the first call without an instance
+starts one at once; after that one more is started for each call that has waited longer than
+`SCALE_WAIT_SECONDS`, so that a fast function stays on few instances and a slow one gets as
+many as it has callers.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from typing import Any, Protocol
+
+from hotswap.core import clock
+from hotswap.wire.table import FunctionRoute, VersionRoute
+from runners.agent.instance import InitError, Instance
+from runners.agent.job import Job, error_object
+from runners.agent.log_book import LogBook
+
+log = logging.getLogger("hotswap.pools")
+
+SCALE_WAIT_SECONDS = 0.005
+DEADLINE_GRACE_SECONDS = 1.5  # a cold start may use so much beyond the function's own time
+CANCEL_GRACE_SECONDS = 0.25
+RETRY_AFTER_MS = 1_000
+
+
+class Starter(Protocol):
+    """Makes instances and ends them; shared by all pools."""
+
+    def has_room(self, memory_mib: int) -> bool:
+        """Whether one more instance fits, after evicting idle ones if need be."""
+
+    async def start(self, pool: "Pool") -> Instance:
+        """A ready instance of the pool's version.
+
+        Raises:
+            InitError: the function's own code could not be loaded.
+            HotSwapError: the platform failed.
+        """
+
+    def retire(self, instance: Instance, orphans: list[Job], reason: str) -> None:
+        """Stop an instance in the background and answer its calls with how it ended."""
+
+    def thaw(self, instance: Instance, job: Job) -> None:
+        """Wake a frozen instance in the background, then send it the job."""
+
+
+class Function:
+    """Live limits of one function over all its versions on this runner."""
+
+    __slots__ = ("instances", "pools", "route", "running")
+
+    def __init__(self, route: FunctionRoute) -> None:
+        self.route = route
+        self.instances = 0
+        self.running = 0
+        self.pools: list[Pool] = []
+
+    @property
+    def is_full(self) -> bool:
+        cap = self.route.reserved_concurrency
+        return cap is not None and self.running >= cap
+
+
+class Pool:
+    """One version's instances and queue."""
+
+    __slots__ = (
+        "_log_book", "_starter", "busy", "function", "idle", "is_dropped", "starting", "total",
+        "version", "waiting",
+    )  # fmt: skip
+
+    def __init__(
+        self, function: Function, version: VersionRoute, starter: Starter, log_book: LogBook
+    ) -> None:
+        self.function = function
+        self.version = version
+        self.idle: list[Instance] = []
+        self.busy: set[Instance] = set()
+        self.waiting: deque[Job] = deque()
+        self.starting = 0
+        self.total = 0  # starting ones included
+        self.is_dropped = False
+        self._starter = starter
+        self._log_book = log_book
+        function.pools.append(self)
+
+    # Calls
+
+    def admit(self, job: Job) -> None:
+        """Run the call now, or queue it, or refuse it at once."""
+        timeout = self.version.timeout_ms / 1000
+        job.deadline = job.arrived + timeout
+        if self.idle and not self.function.is_full and not self.waiting:
+            self._dispatch(self.idle[-1], job)
+        elif len(self.waiting) >= self.function.route.max_queue:
+            job.fail(
+                "throttled",
+                error_object(
+                    "Throttled",
+                    f"{self.function.running} calls run and {len(self.waiting)} wait; that is "
+                    "the limit of this function",
+                ),
+                retry_after_ms=RETRY_AFTER_MS,
+            )
+        else:
+            self.waiting.append(job)
+            if self.total == 0:
+                self._start_one()
+
+    def cancel(self, job: Job) -> None:
+        """The caller hung up: forget a waiting call, interrupt a running one."""
+        if job.dispatched == 0.0:
+            job.done = True  # skipped when its turn comes
+            job.caller.forget(job.stream)
+            return
+        for instance in self.busy:
+            if job in instance.jobs.values():
+                job.cancel_at = clock.monotonic() + CANCEL_GRACE_SECONDS
+                instance.cancel(job)
+                return
+
+    def credit(self, job: Job, size: int) -> None:
+        for instance in self.busy:
+            if job in instance.jobs.values():
+                instance.credit(job, size)
+                return
+
+    def _dispatch(self, instance: Instance, job: Job) -> None:
+        now = clock.monotonic()
+        timeout = self.version.timeout_ms / 1000
+        latest = job.arrived + timeout + DEADLINE_GRACE_SECONDS
+        job.deadline = min(now + timeout, latest)
+        job.dispatched = now
+        waited_us = int((now - job.arrived) * 1e6)
+        if instance.invocations == 0 and job.arrived < instance.idle_since:
+            job.cold = True
+            job.init_us = min(instance.init_us, waited_us)
+        job.queue_us = waited_us - job.init_us
+        job.instance_id = instance.id
+        self.function.running += 1
+        self.busy.add(instance)
+        if len(instance.jobs) + 1 >= self.version.concurrency:
+            self.idle.remove(instance) if self.idle[-1] is not instance else self.idle.pop()
+        if instance.frozen:
+            self._starter.thaw(instance, job)
+        else:
+            instance.invoke(job)
+
+    def _next(self) -> None:
+        """Give waiting calls to idle instances."""
+        while self.waiting and self.idle and not self.function.is_full:
+            job = self.waiting.popleft()
+            if not job.done:
+                self._dispatch(self.idle[-1], job)
+
+    def on_free(self, instance: Instance, job: Job, memory_kib: int) -> None:
+        self.function.running -= 1
+        instance.memory_kib = memory_kib
+        self._log_book.ended(self.function.route, self.version, job, memory_kib)
+        if instance.stopping:
+            return
+        if not instance.jobs:
+            self.busy.discard(instance)
+            instance.idle_since = clock.monotonic()
+            if self.is_dropped and not self.waiting:
+                self.drop(instance, "the version is gone")
+                return
+        if len(instance.jobs) + 1 == self.version.concurrency:
+            self.idle.append(instance)
+        if self.waiting:
+            self._next()
+        if self.function.route.reserved_concurrency is not None:
+            for pool in self.function.pools:
+                if pool is not self and pool.waiting:
+                    pool._next()
+
+    def on_logs(
+        self, instance: Instance, job: Job | None, dropped: int, lines: list[Any]
+    ) -> None:
+        self._log_book.lines(self.function.route, self.version, instance.id, job, dropped, lines)
+
+    # Instances
+
+    def _start_one(self) -> None:
+        if self.function.instances >= self.function.route.max_instances:
+            return
+        if not self._starter.has_room(self.version.memory_mib):
+            return
+        self.starting += 1
+        self.total += 1
+        self.function.instances += 1
+        asyncio.get_running_loop().create_task(self._start())
+
+    async def _start(self) -> None:
+        try:
+            instance = await self._starter.start(self)
+        except InitError as exc:
+            self._forget_start()
+            self._fail_waiting("init-failed", exc.error, exc.init_us)
+        except Exception as exc:  # a process edge: callers must get an answer
+            self._forget_start()
+            slug = getattr(exc, "slug", "internal")
+            log.exception("instance of version %d did not start", self.version.id)
+            self._fail_waiting(slug, error_object(type(exc).__name__, str(exc)), 0)
+        else:
+            self.starting -= 1
+            instance.idle_since = clock.monotonic()
+            self.idle.append(instance)
+            self._next()
+
+    def _forget_start(self) -> None:
+        self.starting -= 1
+        self.total -= 1
+        self.function.instances -= 1
+
+    def _fail_waiting(self, slug: str, error: dict[str, object], init_us: int) -> None:
+        """One failed start answers everybody who waited for it, unless others are on their way."""
+        if self.total:
+            return
+        jobs, self.waiting = self.waiting, deque()
+        for job in jobs:
+            if not job.done:
+                job.cold, job.init_us = True, init_us
+                job.fail(slug, error)
+                self._log_book.refused(self.function.route, self.version, job, slug, error)
+
+    def on_gone(self, instance: Instance, orphans: list[Job]) -> None:
+        """The instance's socket closed, whoever closed it."""
+        if instance.ready:
+            self.drop(instance, "its process ended", orphans)
+
+    def drop(self, instance: Instance, reason: str, orphans: list[Job] | None = None) -> None:
+        """Take an instance out of service and stop it."""
+        if instance.stopping:
+            return
+        instance.stopping = True
+        if instance in self.idle:
+            self.idle.remove(instance)
+        self.busy.discard(instance)
+        jobs = orphans if orphans is not None else list(instance.jobs.values())
+        instance.jobs.clear()
+        self.function.running -= len(jobs)
+        self.total -= 1
+        self.function.instances -= 1
+        self._starter.retire(instance, jobs, reason)
+
+    # Time
+
+    def tick(self, now: float) -> None:
+        """Every few milliseconds: scale up, end late calls."""
+        if self.waiting:
+            self._scale(now)
+        if self.busy:
+            for instance in [i for i in self.busy if self._is_late(i, now)]:
+                self._end_late(instance, now)
+
+    def _scale(self, now: float) -> None:
+        while self.waiting and (self.waiting[0].done or self.waiting[0].deadline <= now):
+            job = self.waiting.popleft()
+            if not job.done:
+                job.queue_us = int((now - job.arrived) * 1e6)
+                job.fail(
+                    "throttled",
+                    error_object("Throttled", "the call waited for its whole time in the queue"),
+                    retry_after_ms=RETRY_AFTER_MS,
+                )
+        late = now - SCALE_WAIT_SECONDS
+        wanted = -self.starting
+        for job in self.waiting:
+            if job.arrived > late:
+                break
+            wanted += 1
+        if self.function.is_full:
+            wanted = 0
+        elif self.function.route.reserved_concurrency is not None:
+            free = self.function.route.reserved_concurrency - self.function.running
+            wanted = min(wanted, free - self.starting)
+        if self.total == 0:
+            wanted = max(wanted, 1)
+        for _ in range(wanted):
+            self._start_one()
+        self._next()
+
+    def _is_late(self, instance: Instance, now: float) -> bool:
+        return any(
+            (job.deadline <= now and not job.done) or 0 < job.cancel_at <= now
+            for job in instance.jobs.values()
+        )
+
+    def _end_late(self, instance: Instance, now: float) -> None:
+        """Answer late calls, then kill: nothing else stops code that does not yield.
+
+        An instance that shares its process among several calls gets a moment to give up
+        only the late one.
+        """
+        must_die = False
+        for job in list(instance.jobs.values()):
+            if 0 < job.cancel_at <= now:
+                must_die = True
+                job.fail("cancelled", error_object("Cancelled", "the caller hung up"))
+            elif job.deadline <= now and not job.done:
+                self._time_out(job, now)
+                if self.version.concurrency == 1:
+                    must_die = True
+                else:
+                    job.cancel_at = now + CANCEL_GRACE_SECONDS
+                    instance.cancel(job)
+        if must_die:
+            self.drop(instance, "a call was stopped")
+
+    def _time_out(self, job: Job, now: float) -> None:
+        seconds = self.version.timeout_ms / 1000
+        message = f"the call ran longer than its {seconds:g} s and was stopped"
+        duration_us = int((now - job.dispatched) * 1e6)
+        job.fail("function-timeout", error_object("Timeout", message), duration_us=duration_us)
+
+    def reap(self, now: float) -> None:
+        """Every second: stop instances that were idle for the function's idle time."""
+        limit = self.function.route.idle_timeout_ms / 1000
+        for instance in [i for i in self.idle if not i.jobs and now - i.idle_since >= limit]:
+            self.drop(instance, "it was idle")
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.total and not self.waiting

@@ -1,0 +1,104 @@
+"""Booted sandboxes kept ready per runtime, so that a cold start creates nothing."""
+
+import asyncio
+import logging
+from collections import deque
+from functools import partial
+
+from hotswap.core.errors import BackendFailed
+from runners.backends.base import Backend, Cell, Output
+
+log = logging.getLogger("hotswap.stem_cells")
+
+REFILL_PAUSE_SECONDS = 0.05  # refilling yields to starts that somebody waits for
+CREATE_AT_ONCE = 4
+FAILURE_PAUSE_SECONDS = 2.0
+
+
+class RawOutput:
+    """Where a cell's raw output goes; an instance takes it over at adoption."""
+
+    __slots__ = ("sink",)
+
+    def __init__(self) -> None:
+        self.sink: Output | None = None
+
+    def __call__(self, data: bytes) -> None:
+        if self.sink is not None:
+            self.sink(data)
+
+
+class StemCells:
+    """A few cells per runtime in use. `take` never waits for a cell that is there.
+
+    Args:
+        keep: cells kept ready for each runtime that has been asked for.
+    """
+
+    def __init__(self, backend: Backend, keep: int) -> None:
+        self._backend = backend
+        self._keep = keep
+        self._ready: dict[str, deque[tuple[Cell, RawOutput]]] = {}
+        self._refilling: set[str] = set()
+        self._creating = asyncio.Semaphore(CREATE_AT_ONCE)
+        self._wanted = 0  # starts waiting for a cell now
+        self._closed = False
+
+    def prepare(self, runtime: str) -> None:
+        """Begin to keep cells of a runtime."""
+        if runtime not in self._ready:
+            self._ready[runtime] = deque()
+        self._refill_soon(runtime)
+
+    def counts(self) -> dict[str, int]:
+        return {runtime: len(cells) for runtime, cells in self._ready.items()}
+
+    async def take(self, runtime: str) -> tuple[Cell, RawOutput]:
+        """A booted cell, created now when none is ready.
+
+        Raises:
+            BackendFailed: the sandbox did not come up.
+        """
+        self.prepare(runtime)
+        cells = self._ready[runtime]
+        while cells:
+            cell, output = cells.popleft()
+            if cell.control.fileno() >= 0:
+                self._refill_soon(runtime)
+                return cell, output
+        self._wanted += 1
+        try:
+            return await self._create(runtime)
+        finally:
+            self._wanted -= 1
+
+    async def _create(self, runtime: str) -> tuple[Cell, RawOutput]:
+        output = RawOutput()
+        async with self._creating:
+            return await self._backend.create_cell(runtime, output), output
+
+    def _refill_soon(self, runtime: str) -> None:
+        if runtime in self._refilling or self._closed:
+            return
+        if len(self._ready[runtime]) < self._keep:
+            self._refilling.add(runtime)
+            asyncio.get_running_loop().create_task(self._refill(runtime))
+
+    async def _refill(self, runtime: str) -> None:
+        cells = self._ready[runtime]
+        try:
+            while len(cells) < self._keep and not self._closed:
+                await asyncio.sleep(REFILL_PAUSE_SECONDS)
+                if self._wanted:
+                    continue
+                try:
+                    cells.append(await self._create(runtime))
+                except BackendFailed as exc:
+                    log.warning("no stem cell for %s: %s", runtime, exc)
+                    await asyncio.sleep(FAILURE_PAUSE_SECONDS)
+        finally:
+            self._refilling.discard(runtime)
+
+    def close(self) -> None:
+        """Stop refilling; the backend stops the cells themselves."""
+        self._closed = True
