@@ -69,8 +69,7 @@ class Lifecycle:
 
     def _lacks_room(self, memory_mib: int) -> bool:
         return (
-            self._reserved_mib + memory_mib > self._memory_mib
-            or self._count >= self._max_instances
+            self._reserved_mib + memory_mib > self._memory_mib or self._count >= self._max_instances
         )
 
     # Start

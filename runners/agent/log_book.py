@@ -89,11 +89,19 @@ class LogBook:
             if not (isinstance(time_ms, int) and level in LEVELS and isinstance(text, str)):
                 raise ValueError("a log line must be [time_ms, level, text]")
             self._printed(
-                function, LogRecord(version.id, request_id, instance, time_ms, level, text), job, now
+                function,
+                LogRecord(version.id, request_id, instance, time_ms, level, text),
+                job,
+                now,
             )
 
     def raw(
-        self, function: FunctionRoute, version: VersionRoute, instance: str, job: Job | None, text: str
+        self,
+        function: FunctionRoute,
+        version: VersionRoute,
+        instance: str,
+        job: Job | None,
+        text: str,
     ) -> None:
         """A line that went past the bootstrap: native code, a child process, a crash report."""
         request_id = job.request_id if job is not None else ""
@@ -113,9 +121,7 @@ class LogBook:
         if self._budget(function.id, now).take(1, now):
             self._append(function.id, record)
 
-    def _start(
-        self, function: FunctionRoute, version: VersionRoute, job: Job, now: float
-    ) -> None:
+    def _start(self, function: FunctionRoute, version: VersionRoute, job: Job, now: float) -> None:
         job.log_bytes = 1
         if self._budget(function.id, now).take(1, now):
             text = f"START RequestId: {job.request_id} Version: {version.number}"
@@ -136,9 +142,7 @@ class LogBook:
         if job.log_dropped:
             text = f"dropped {job.log_dropped} lines: over 1 MiB in one invocation"
             self._platform(function.id, version.id, job, ended_ms, text)
-        self._platform(
-            function.id, version.id, job, ended_ms, f"END RequestId: {job.request_id}"
-        )
+        self._platform(function.id, version.id, job, ended_ms, f"END RequestId: {job.request_id}")
         milliseconds = (now - job.dispatched) * 1000 if job.dispatched else 0.0
         init = f" Init Duration: {job.init_us / 1000:.2f} ms" if job.cold else ""
         text = (

@@ -177,9 +177,7 @@ class Pool:
                 if pool is not self and pool.waiting:
                     pool._next()
 
-    def on_logs(
-        self, instance: Instance, job: Job | None, dropped: int, lines: list[Any]
-    ) -> None:
+    def on_logs(self, instance: Instance, job: Job | None, dropped: int, lines: list[Any]) -> None:
         self._log_book.lines(self.function.route, self.version, instance.id, job, dropped, lines)
 
     # Instances
