@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import django
 import pytest
 
 from hotswap.supervisor import embedded
@@ -29,6 +30,11 @@ os.environ |= {
     "HOTSWAP_DATABASE_URL": POSTGRES.url,
     "HOTSWAP_REDIS_URL": VALKEY.url,
 }
+
+
+def pytest_configure() -> None:
+    """Load Django here: pytest-django would do it before the lines above ran."""
+    django.setup()
 
 
 def pytest_unconfigure() -> None:
