@@ -1,0 +1,239 @@
+"""Cells as plain child processes: for development, where nothing else works.
+
+It isolates nothing: functions see the machine as the runner's user does. It exists so that
+the platform can be tried on macOS and on Linux without privileges.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import resource
+import secrets
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from hotswap.core.errors import BackendFailed
+from hotswap.core.limits import MIB
+from runners.backends.base import (
+    Cell,
+    CellExit,
+    CellLimits,
+    CellStats,
+    Isolation,
+    Output,
+)
+from runners.backends.output import OutputPipe
+from runners.backends.programs import Programs
+from runners.backends.rendezvous import Rendezvous, fits_a_socket, private_directory
+
+_LINUX = sys.platform.startswith("linux")
+_PID_FILE = "pid"
+_FILE_BYTES = 64 * MIB
+
+
+class ProcessBackend:
+    """Development only.
+
+    Args:
+        cells: the directory for cells; a short one elsewhere is used when its path is too
+            long for a socket.
+    """
+
+    name = "process"
+
+    def __init__(self, *, cells: Path, programs: Programs) -> None:
+        self._cells = cells if fits_a_socket(cells) else _short_directory(cells)
+        self._programs = programs
+        self._running: dict[str, ProcessCell] = {}
+
+    async def open(self) -> None:
+        private_directory(self._cells)
+        for directory in self._cells.iterdir():
+            _remove_orphan(directory)
+
+    def isolation(self) -> Isolation:
+        nothing = "the process backend is a development mode"
+        missing = ("process", "file system", "network", "user", "memory", "CPU")
+        return Isolation(
+            name=self.name,
+            enforced=("limit on open files", "limit on file size"),
+            missing=tuple(f"{what} isolation: {nothing}" for what in missing),
+        )
+
+    async def runtimes(self) -> list[str]:
+        return await self._programs.names()
+
+    async def create_cell(self, runtime: str, on_output: Output) -> Cell:
+        cell_id = f"p{secrets.token_hex(6)}"
+        program = await self._programs.get(runtime)
+        meeting = Rendezvous(self._cells, cell_id)
+        meeting.open()
+        output = OutputPipe(on_output)
+        command = program.command(
+            bootstrap=str(program.runtime.bootstrap), control=str(meeting.path)
+        )
+        try:
+            process = await _spawn(command, meeting.directory, output.writer)
+        except OSError as exc:
+            output.close()
+            shutil.rmtree(meeting.directory, ignore_errors=True)
+            raise BackendFailed(f"{command[0]} cannot be started: {exc.strerror}.") from exc
+        output.close_writer()
+        cell = ProcessCell(cell_id, process, meeting.directory, output, self._forget)
+        self._running[cell_id] = cell
+        await cell.connect(meeting)
+        return cell
+
+    async def close(self) -> None:
+        await asyncio.gather(*(cell.stop() for cell in list(self._running.values())))
+
+    def _forget(self, cell_id: str) -> None:
+        self._running.pop(cell_id, None)
+
+
+class ProcessCell:
+    """One child process, leader of its own session and process group."""
+
+    control: socket.socket
+
+    def __init__(
+        self,
+        cell_id: str,
+        process: asyncio.subprocess.Process,
+        directory: Path,
+        output: OutputPipe,
+        on_gone: Callable[[str], None],
+    ) -> None:
+        self.id = cell_id
+        self._process = process
+        self._directory = directory
+        self._output = output
+        self._on_gone = on_gone
+        self._frozen = False
+        (directory / _PID_FILE).write_text(f"{process.pid} {_birth(process.pid)}")
+
+    async def connect(self, meeting: Rendezvous) -> None:
+        """Wait for the bootstrap; stop everything when it does not come."""
+        ended = asyncio.ensure_future(self._process.wait())
+        arrived = asyncio.ensure_future(meeting.accept())
+        try:
+            await asyncio.wait((ended, arrived), return_when=asyncio.FIRST_COMPLETED)
+            if not arrived.done():
+                raise BackendFailed(f"The bootstrap ended at once, with status {ended.result()}.")
+            self.control = arrived.result()
+        except BaseException as exc:
+            arrived.cancel()
+            meeting.close()
+            await self.stop()
+            if isinstance(exc, TimeoutError):
+                raise BackendFailed("The bootstrap did not connect in time.") from exc
+            raise
+        finally:
+            ended.cancel()
+
+    async def adopt(self, code: Path, limits: CellLimits) -> str:
+        if _LINUX:
+            with contextlib.suppress(ProcessLookupError):
+                _limit(self._process.pid, limits)
+        return str(code)
+
+    async def freeze(self) -> None:
+        if not self._frozen:
+            self._frozen = True
+            self._signal(signal.SIGSTOP)
+
+    async def thaw(self) -> None:
+        if self._frozen:
+            self._frozen = False
+            self._signal(signal.SIGCONT)
+
+    async def stats(self) -> CellStats:
+        return _stats(self._process.pid) if _LINUX else CellStats(None, None, None, None, None)
+
+    async def stop(self) -> None:
+        self._signal(signal.SIGKILL)
+        await self._process.wait()
+        self._output.close()
+        shutil.rmtree(self._directory, ignore_errors=True)
+        self._on_gone(self.id)
+
+    async def wait(self) -> CellExit:
+        return CellExit(code=await self._process.wait(), out_of_memory=False)
+
+    def _signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, number)
+
+
+async def _spawn(command: list[str], home: Path, output: int) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        *command,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        env={
+            "PATH": "/usr/local/bin:/usr/bin:/bin",
+            "HOME": str(home),
+            "LANG": "C.UTF-8",
+        },
+        cwd=home,
+        start_new_session=True,
+    )
+
+
+def _limit(pid: int, limits: CellLimits) -> None:
+    """What the kernel limits per process. RLIMIT_DATA, because virtual memory says nothing
+    about Node and Java, which reserve far more than they use."""
+    memory = limits.memory_mib * MIB
+    resource.prlimit(pid, resource.RLIMIT_DATA, (memory, memory))
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (limits.open_files, limits.open_files))
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (_FILE_BYTES, _FILE_BYTES))
+    resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0))
+
+
+def _stats(pid: int) -> CellStats:
+    """Figures of the first process alone: children are not followed."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return CellStats(None, None, None, None, None)
+    sizes = dict(line.split(":", 1) for line in status.splitlines())
+    if "VmRSS" not in sizes:
+        return CellStats(None, None, None, None, None)
+    return CellStats(
+        memory_bytes=int(sizes["VmRSS"].split()[0]) * 1024,
+        memory_peak_bytes=int(sizes["VmHWM"].split()[0]) * 1024,
+        cpu_seconds=(int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"),
+        pids=int(fields[17]),
+        oom_kills=None,
+    )
+
+
+def _birth(pid: int) -> str:
+    """When a process began, so that its number, once recycled, is not mistaken for it."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        return "0"
+
+
+def _remove_orphan(directory: Path) -> None:
+    """End what an earlier runner left in `directory`, and the directory too."""
+    with contextlib.suppress(OSError, ValueError):
+        pid, birth = (directory / _PID_FILE).read_text().split()
+        if birth != "0" and birth == _birth(int(pid)):
+            os.killpg(int(pid), signal.SIGKILL)
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+def _short_directory(cells: Path) -> Path:
+    """A private directory with a short path, always the same for the same `cells`."""
+    mark = hashlib.sha256(os.fsencode(str(cells))).hexdigest()[:8]
+    return Path(tempfile.gettempdir()) / f"hotswap-{os.getuid()}-{mark}"
