@@ -106,8 +106,7 @@ def handler_files(runtime: Runtime, handler: str) -> tuple[str, ...]:
     """
     check_handler(runtime, handler)
     match = re.fullmatch(runtime.handler_pattern, handler)
-    assert match is not None  # noqa: S101 - check_handler has just matched it
-    module = match["module"]
+    module = match["module"] if match else handler
     if runtime.module_dots_are_folders:
         module = module.replace(".", "/")
     return tuple(pattern.format(module=module) for pattern in runtime.handler_files)
@@ -136,7 +135,7 @@ def _runtime(folder: Path, entry: dict[str, Any]) -> Runtime:
     entry["label"] = entry["label"].format_map(names)
     entry["aliases"] = [alias.format_map(names) for alias in entry["aliases"]]
     entry["bootstrap"] = folder / entry["bootstrap"]
-    frozen = {
+    frozen: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()
     }
     return Runtime(**frozen)

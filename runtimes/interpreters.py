@@ -78,7 +78,7 @@ def _on_path(name: str) -> Iterator[Path]:
 def _answers(path: Path, version: str) -> bool:
     """Whether the program starts and is of that version."""
     try:
-        done = subprocess.run(  # noqa: S603 - candidates are ours, no shell
+        done = subprocess.run(
             [path, "--version"], capture_output=True, text=True, timeout=_START_SECONDS, check=True
         )
     except (OSError, subprocess.SubprocessError):
@@ -101,7 +101,7 @@ def _library_folders(path: Path) -> set[Path]:
     ldd = shutil.which("ldd")
     if not ldd:
         return set()
-    done = subprocess.run(  # noqa: S603 - resolved program, no shell
+    done = subprocess.run(
         [ldd, path], capture_output=True, text=True, timeout=_START_SECONDS, check=False
     )
     return {Path(os.path.realpath(found)).parent for found in _LIBRARY.findall(done.stdout)}
