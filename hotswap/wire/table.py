@@ -75,7 +75,7 @@ class KeyRoute(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="
 
 
 class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One change. `body` is the encoded route, or None when the key is gone.
+    """One change. `body` is the encoded route, JSON null when the key is gone.
 
     `sha256` is the hex digest of `key`, a line feed and `body`; empty when the key is gone.
     """
@@ -83,7 +83,11 @@ class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     key: str
     revision: int
     sha256: str
-    body: msgspec.Raw | None
+    body: msgspec.Raw = msgspec.Raw(b"null")
+
+    @property
+    def is_gone(self) -> bool:
+        return not self.sha256
 
 
 class Feed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -5,6 +5,7 @@ import logging
 import socket
 from collections.abc import Callable
 from http import HTTPStatus
+from typing import cast
 
 from hotswap.config import Config
 from hotswap.core import clock
@@ -182,7 +183,7 @@ class _Refused(asyncio.Protocol):
     """Too many connections: say so and close, before anything is read."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+        transport = cast(asyncio.Transport, transport)
         transport.write(
             b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\n"
             b"Connection: close\r\n\r\n"

@@ -8,7 +8,7 @@ request line and headers, body, time to send either, idle time, unsent response 
 import asyncio
 from collections import deque
 from http import HTTPStatus
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 import httptools
 
@@ -111,9 +111,8 @@ class Connection(asyncio.Protocol):
     # Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
-        transport.set_write_buffer_limits(high=WRITE_HIGH_WATER)
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's is one by behaviour
+        self.transport.set_write_buffer_limits(high=WRITE_HIGH_WATER)
         self._deadline = clock.monotonic() + self._timeouts[0]
         self._connections.add(self)
 

@@ -41,7 +41,7 @@ class Table:
             raise ValueError(f"table schema {feed.schema}; this process reads {SCHEMA}")
         entries = {} if feed.full else dict(self.entries)
         for entry in feed.entries:
-            if entry.body is None:
+            if entry.is_gone:
                 entries.pop(entry.key, None)
             elif entry_sha256(entry.key, bytes(entry.body)) != entry.sha256:
                 raise ValueError(f"entry {entry.key} does not match its checksum")
@@ -146,7 +146,7 @@ class TableFeed:
         changed: dict[str, bytes | None] = {
             key: bytes(entry.body)
             for key, entry in table.entries.items()
-            if entry.body is not None and (key not in known or known[key].sha256 != entry.sha256)
+            if key not in known or known[key].sha256 != entry.sha256
         }
         changed.update({key: None for key in known if key not in table.entries})
         self._on_change(changed)

@@ -1,7 +1,7 @@
 """Frames over an asyncio transport: the one parser of gateway, runner and instances' sockets."""
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -30,8 +30,7 @@ class FrameProtocol(asyncio.Protocol):
         self._need = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's is one by behaviour
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.transport = None
