@@ -4,10 +4,15 @@ from django.apps import AppConfig
 
 
 class HotSwapConfig(AppConfig):
-    """Loads the Celery app, so that tasks of every app find it."""
+    """Loads the Celery app and names who publishes the routing table."""
 
     name = "hotswap"
     label = "hotswap"
 
     def ready(self) -> None:
-        from hotswap import celery  # noqa: F401, PLC0415  (needs the settings to be loaded)
+        # Imported here: all of them need every app's models.
+        from hotswap import celery, publisher
+        from hotswap.records import services
+
+        celery.app.set_default()
+        services.routing_publish_with(publisher.publish)

@@ -4,8 +4,14 @@ import os
 
 from celery import Celery
 
+from hotswap.jobs import PERIODIC
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hotswap.settings")
 
 app = Celery("hotswap")
 app.config_from_object("django.conf:settings", namespace="CELERY")
+app.conf.beat_schedule = {
+    str(job): {"task": str(job), "schedule": seconds, "options": {"expires": seconds}}
+    for job, seconds in PERIODIC.items()
+}
 app.autodiscover_tasks()

@@ -118,8 +118,13 @@ def channel_layers(url: str) -> dict[str, Any]:
 def package_storage(stores: config.Stores) -> dict[str, Any]:
     """Where code packages are kept: S3 when a bucket is named, else files."""
     if not stores.s3_bucket:
-        options: dict[str, Any] = {"location": STATE_DIR / "packages", "base_url": None}
-        return {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": options}
+        options: dict[str, Any] = {
+            "location": STATE_DIR / "packages",
+            "allow_overwrite": True,
+            "file_permissions_mode": 0o600,
+            "directory_permissions_mode": 0o700,
+        }
+        return {"BACKEND": "functions.storage.AtomicFileStorage", "OPTIONS": options}
     options = {
         "bucket_name": stores.s3_bucket,
         "region_name": stores.s3_region,

@@ -6,4 +6,5 @@ from django.urls import include, path
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/v1/", include("hotswap.urls_v1")),
+    path("internal/v1/", include("hotswap.urls_internal")),
 ]

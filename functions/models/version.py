@@ -19,7 +19,6 @@ class FunctionVersion(models.Model):
     timeout_seconds = models.PositiveIntegerField()
     environment = models.JSONField(default=dict)
     message = models.CharField(max_length=500, blank=True)
-    description = models.CharField(max_length=1_000, blank=True)
     author = models.CharField(max_length=150)
     created_at = models.DateTimeField()
 

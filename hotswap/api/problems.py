@@ -113,7 +113,7 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response:
     """DRF's last word on an exception. A bug is logged and shown as `internal`."""
     error = as_hotswap_error(exc)
     if error is None:
-        log.exception("unhandled error in the API")
+        log.error("unhandled error in the API", exc_info=exc)
         error = HotSwapError("Something broke on our side; the request id finds it in the logs.")
     response = Response(document(error, context["request"]), status=error.status)
     response.content_type = CONTENT_TYPE

@@ -1,0 +1,14 @@
+"""The scopes a token may carry. A view names the one it needs; nothing else opens it."""
+
+from typing import Final
+
+ALL: Final = (
+    "functions:read",
+    "functions:write",
+    "functions:invoke",
+    "invocations:read",
+    "runners:read",
+    "runners:write",
+    "tokens:read",
+    "tokens:write",
+)

@@ -1,0 +1,46 @@
+"""Background jobs by name: how services start them without importing them, and their rhythm."""
+
+import logging
+from enum import StrEnum
+
+from celery import current_app
+from django.db import transaction
+from kombu.exceptions import OperationalError
+
+log = logging.getLogger("hotswap.jobs")
+
+
+class Job(StrEnum):
+    """Every job; the value is the name of its Celery task."""
+
+    ROUTING_SWEEP = "hotswap.routing_sweep"
+    RECORDS_PURGE = "hotswap.records_purge"
+    FUNCTIONS_PURGE = "functions.purge_deleted"
+    VERSIONS_PRUNE = "functions.prune_versions"
+    ARTIFACTS_COLLECT = "functions.collect_artifacts"
+
+
+PERIODIC: dict[Job, float] = {
+    Job.ROUTING_SWEEP: 15.0,
+    Job.RECORDS_PURGE: 3_600.0,
+    Job.FUNCTIONS_PURGE: 3_600.0,
+    Job.VERSIONS_PRUNE: 3_600.0,
+    Job.ARTIFACTS_COLLECT: 3_600.0,
+}
+"""Seconds between two runs. Each finds its own work, so a missed or doubled run is harmless."""
+
+
+def enqueue_on_commit(job: Job, *, key: str = "") -> None:
+    """Start a job once the transaction is committed.
+
+    A message is a hint only: when the broker does not answer, the job's periodic run finds
+    the work.
+    """
+
+    def send() -> None:
+        try:
+            current_app.tasks[job].delay(key=key)
+        except OperationalError:
+            log.warning("the broker did not take %s; its periodic run will", job)
+
+    transaction.on_commit(send)
