@@ -44,7 +44,9 @@ class InstanceState(StrEnum):
 class Owner(Protocol):
     """Who is told about an instance's life: its pool."""
 
-    def on_free(self, instance: "Instance", job: Job, memory_kib: int) -> None:
+    def on_free(
+        self, instance: "Instance", job: Job, duration_us: int, memory_kib: int
+    ) -> None:
         """A call ended and the instance can take another."""
 
     def on_gone(self, instance: "Instance", orphans: list[Job]) -> None:
@@ -189,7 +191,7 @@ class Instance(FrameProtocol):
             job.fail("response-too-large", error, duration_us=duration_us)
         else:
             job.reply(header, body)
-        self.owner.on_free(self, job, memory_kib)
+        self.owner.on_free(self, job, duration_us, memory_kib)
 
     def _on_begin(self, stream: int, header: list[Any], body: bytes) -> None:
         self.jobs[stream].begin(header)
@@ -203,8 +205,9 @@ class Instance(FrameProtocol):
 
     def _on_end(self, stream: int, header: list[Any], body: bytes) -> None:
         job = self._take(stream)
-        job.end([int(header[0]), int(header[1])])
-        self.owner.on_free(self, job, int(header[1]))
+        duration_us, memory_kib = int(header[0]), int(header[1])
+        job.end([duration_us, memory_kib])
+        self.owner.on_free(self, job, duration_us, memory_kib)
 
     def _on_error(self, stream: int, header: list[Any], body: bytes) -> None:
         slug = _ERROR_SLUGS[header[0]]
@@ -212,7 +215,7 @@ class Instance(FrameProtocol):
         error = _decode_error(body)
         job = self._take(stream)
         job.fail(slug, error, duration_us=duration_us, memory_kib=memory_kib)
-        self.owner.on_free(self, job, memory_kib)
+        self.owner.on_free(self, job, duration_us, memory_kib)
 
     def _on_log(self, stream: int, header: list[Any], body: bytes) -> None:
         job = self.jobs.get(stream)

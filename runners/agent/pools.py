@@ -2,13 +2,14 @@
 
 All decisions are synchronous and constant-time; only starting, thawing and stopping await.
 One event loop, no locks. Scaling follows the queue: the first call without an instance
-starts one at once; after that one more is started for each call that has waited longer than
-`SCALE_WAIT_SECONDS`, so that a fast function stays on few instances and a slow one gets as
-many as it has callers.
+starts one at once; once a call has waited for `SCALE_WAIT_SECONDS`, as many are started as keep
+the expected wait under `TARGET_WAIT_SECONDS`. So a fast function stays on few instances, which
+is where it is fastest, and a slow one gets as many as it has callers.
 """
 
 import asyncio
 import logging
+import math
 from collections import deque
 from typing import Any, Protocol
 
@@ -21,6 +22,9 @@ from runners.agent.log_book import LogBook
 log = logging.getLogger("hotswap.pools")
 
 SCALE_WAIT_SECONDS = 0.005
+TARGET_WAIT_SECONDS = 0.002
+MEDIAN_STEP = 1.05
+SLOW_CALL_SECONDS = 0.05  # younger calls may only be waiting for a busy core
 DEADLINE_GRACE_SECONDS = 1.5  # a cold start may use so much beyond the function's own time
 CANCEL_GRACE_SECONDS = 0.25
 RETRY_AFTER_MS = 1_000
@@ -68,7 +72,7 @@ class Pool:
     """One version's instances and queue."""
 
     __slots__ = (
-        "_log_book", "_starter", "busy", "function", "idle", "is_dropped", "starting", "total",
+        "_log_book", "_starter", "busy", "function", "idle", "is_dropped", "service_seconds", "starting", "total",
         "version", "waiting",
     )  # fmt: skip
 
@@ -83,6 +87,7 @@ class Pool:
         self.starting = 0
         self.total = 0  # starting ones included
         self.is_dropped = False
+        self.service_seconds = 0.0  # median of what one call takes
         self._starter = starter
         self._log_book = log_book
         function.pools.append(self)
@@ -156,9 +161,10 @@ class Pool:
             if not job.done:
                 self._dispatch(self.idle[-1], job)
 
-    def on_free(self, instance: Instance, job: Job, memory_kib: int) -> None:
+    def on_free(self, instance: Instance, job: Job, duration_us: int, memory_kib: int) -> None:
         self.function.running -= 1
         instance.memory_kib = memory_kib
+        self._learn(duration_us / 1e6)
         self._log_book.ended(self.function.route, self.version, job, memory_kib)
         if instance.stopping:
             return
@@ -265,22 +271,39 @@ class Pool:
                     error_object("Throttled", "the call waited for its whole time in the queue"),
                     retry_after_ms=RETRY_AFTER_MS,
                 )
-        late = now - SCALE_WAIT_SECONDS
-        wanted = -self.starting
-        for job in self.waiting:
-            if job.arrived > late:
-                break
-            wanted += 1
-        if self.function.is_full:
-            wanted = 0
-        elif self.function.route.reserved_concurrency is not None:
-            free = self.function.route.reserved_concurrency - self.function.running
-            wanted = min(wanted, free - self.starting)
-        if self.total == 0:
-            wanted = max(wanted, 1)
-        for _ in range(wanted):
+        if self.waiting and now - self.waiting[0].arrived >= SCALE_WAIT_SECONDS:
+            for _ in range(self._wanted(now)):
+                self._start_one()
+        elif self.waiting and self.total == 0:
             self._start_one()
         self._next()
+
+    def _wanted(self, now: float) -> int:
+        """Instances to start now: as many as keep the queue's expected wait short.
+
+        The expected wait is calls / instances x service time (Little's law). A call that
+        has run for a while counts with its age, so that a slow function shows itself early.
+        """
+        calls = len(self.waiting) + sum(len(instance.jobs) for instance in self.busy)
+        oldest = min((j.dispatched for i in self.busy for j in i.jobs.values()), default=now)
+        age = now - oldest
+        service = max(self.service_seconds, age if age >= SLOW_CALL_SECONDS else 0.0)
+        useful = min(calls, math.ceil(calls * service / TARGET_WAIT_SECONDS))
+        useful = math.ceil(useful / self.version.concurrency)
+        cap = self.function.route.reserved_concurrency
+        if cap is not None:
+            useful = min(useful, cap)
+        return max(useful, 1) - self.total
+
+    def _learn(self, seconds: float) -> None:
+        """Track the median: a mean would take a crowded machine for a slow function, start
+        more instances, and crowd it further."""
+        if self.service_seconds == 0.0:
+            self.service_seconds = max(seconds, 1e-6)
+        elif seconds > self.service_seconds:
+            self.service_seconds *= MEDIAN_STEP
+        else:
+            self.service_seconds /= MEDIAN_STEP
 
     def _is_late(self, instance: Instance, now: float) -> bool:
         return any(
