@@ -1,0 +1,80 @@
+"""The OCI engine that makes cells: crun, else runc."""
+
+import asyncio
+import os
+import shutil
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from hotswap.core.errors import BackendFailed
+
+ENGINES: Final = ("crun", "runc")
+_SECONDS: Final = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """One engine, with its own state directory.
+
+    Attributes:
+        options: global options, such as how control groups are managed.
+    """
+
+    name: str
+    path: str
+    state: Path
+    options: tuple[str, ...] = ()
+
+    async def run(self, cell_id: str, bundle: Path, output: int) -> int:
+        """Start the bundle with `output` as its stdout and stderr; return its first pid.
+
+        Raises:
+            BackendFailed: the engine refused; its own words are in the message.
+        """
+        pid_file, log = bundle / "pid", bundle / "log"
+        code = await self._call(
+            ["--log", str(log)],
+            ["run", "--detach", "--bundle", str(bundle), "--pid-file", str(pid_file), cell_id],
+            output,
+        )
+        if code != 0:
+            said = log.read_text(errors="replace").strip() if log.exists() else ""
+            raise BackendFailed(f"{self.name} could not start a sandbox: {said or code}")
+        return int(pid_file.read_text())
+
+    async def delete(self, cell_id: str) -> None:
+        """Remove what the engine keeps of a cell, its control groups included."""
+        await self._call([], ["delete", "--force", cell_id], None)
+
+    async def _call(self, options: list[str], arguments: list[str], output: int | None) -> int:
+        stream = asyncio.subprocess.DEVNULL if output is None else output
+        process = await asyncio.create_subprocess_exec(
+            self.path,
+            "--root",
+            str(self.state),
+            *self.options,
+            *options,
+            *arguments,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=stream,
+            stderr=stream,
+            env={"PATH": os.environ.get("PATH", os.defpath)},
+        )
+        try:
+            async with asyncio.timeout(_SECONDS):
+                return await process.wait()
+        except TimeoutError as exc:
+            process.send_signal(signal.SIGKILL)
+            raise BackendFailed(f"{self.name} did not answer in {_SECONDS:.0f} s.") from exc
+
+
+def installed_engines(state: Path, names: tuple[str, ...], *options: str) -> list[Engine]:
+    """Engines of these names that are installed, in that order of preference."""
+    found = []
+    for name in names:
+        path = shutil.which(name, path=os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin")
+        if path:
+            found.append(Engine(name, path, state / name, options))
+    return found
