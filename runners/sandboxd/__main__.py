@@ -87,10 +87,8 @@ async def _run(settings: config.Config, uid: int, engines: tuple[str, ...]) -> N
     orphans = place.purge(cgroups)
     cgroups.make_parent(place.group)
     place.enter()
-    candidates = installed_engines(
-        place.base / "engine", engines or ENGINES, "--cgroup-manager=cgroupfs"
-    )
-    engine, refused = await place.probe(candidates)
+    candidates = installed_engines(place.base / "engine", engines or ENGINES)
+    engine, refused = await place.probe(candidates, cgroups)
     log.info("ready with %s; %d orphans removed", engine.name if engine else "no engine", orphans)
     cells = Cells(
         base=place.base, group=place.group, first_uid=place.first_uid, code_root=state_dir,
@@ -100,6 +98,7 @@ async def _run(settings: config.Config, uid: int, engines: tuple[str, ...]) -> N
     with _listen(settings.sandboxd_socket, uid) as listener:
         await _serve_until_told(server.serve(listener))
     await cells.close()
+    cgroups.remove(place.group)
     os.close(lock)
 
 

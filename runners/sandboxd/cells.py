@@ -237,13 +237,13 @@ class Cells:
         cell.ended.set()
         with contextlib.suppress(OSError):
             linux.unmount(str(cell.meeting.directory / "task"))
-        await self._remove(cell)
+        await asyncio.to_thread(self._remove, cell)
         del self._cells[cell.id]
 
-    async def _remove(self, cell: PrivilegedCell) -> None:
+    def _remove(self, cell: PrivilegedCell) -> None:
         if cell.bundle is not None and self._engine is not None:
-            await self._engine.delete(cell.id)
-            await asyncio.to_thread(self._cgroups.remove, cell.cgroup)
+            self._cgroups.remove(cell.cgroup)
+            self._engine.forget(cell.id)
             shutil.rmtree(cell.bundle, ignore_errors=True)
         shutil.rmtree(cell.meeting.directory, ignore_errors=True)
 

@@ -5,7 +5,9 @@ version 1 each controller has a tree of its own with the same paths; version 2 h
 """
 
 import contextlib
+import errno
 import os
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -289,8 +291,11 @@ def _remove(directory: Path) -> None:
             directory.rmdir()
         except FileNotFoundError:
             return
-        except OSError:
-            time.sleep(0.002)
+        except OSError as exc:
+            if exc.errno == errno.ENOTEMPTY:  # no group: crun's files where nothing is mounted
+                shutil.rmtree(directory, ignore_errors=True)
+            else:
+                time.sleep(0.002)
         else:
             return
 

@@ -78,20 +78,24 @@ class Place:
         linux.share_directory(str(self.base / "cells"))
         hybrid = os.path.ismount(_UNIFIED) and os.path.ismount("/sys/fs/cgroup/memory")
         linux.enter_own_mounts([_UNIFIED] if hybrid else [])
+        if hybrid:
+            shutil.rmtree(_UNIFIED + self.group, ignore_errors=True)
 
-    async def probe(self, engines: list[Engine]) -> tuple[Engine | None, list[str]]:
+    async def probe(
+        self, engines: list[Engine], cgroups: Cgroups
+    ) -> tuple[Engine | None, list[str]]:
         """The first engine that runs a cell here, and what the others said."""
         refused = []
         for engine in engines:
             try:
-                await self._try(engine)
+                await self._try(engine, cgroups)
             except (BackendFailed, OSError) as exc:
                 refused.append(f"{engine.name}: {exc}")
             else:
                 return engine, refused
         return None, refused
 
-    async def _try(self, engine: Engine) -> None:
+    async def _try(self, engine: Engine, cgroups: Cgroups) -> None:
         """Run a cell with every restriction, whose program ends at once."""
         program = _harmless_program()
         root, meeting = self.base / "roots" / _PROBE, self.base / "cells" / _PROBE
@@ -109,7 +113,8 @@ class Place:
                 raise BackendFailed(f"a sandbox ended with wait status {status}")
         finally:
             os.close(sink)
-            await engine.delete(_PROBE)
+            engine.forget(_PROBE)
+            cgroups.remove(f"{self.group}/{_PROBE}")
 
 
 def _harmless_program() -> Program:
