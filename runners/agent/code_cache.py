@@ -30,6 +30,7 @@ class CodeCache:
     """
 
     def __init__(self, *, root: Path, url: str, token: str, max_bytes: int) -> None:
+        root.mkdir(parents=True, exist_ok=True, mode=0o711)
         self._root = root
         self._url = url
         self._token = token
@@ -74,14 +75,13 @@ class CodeCache:
             except UnsupportedPackage as exc:
                 raise Unavailable(f"package {sha256[:12]} cannot be unpacked: {exc}") from exc
             finally:
-                package.unlink(missing_ok=True)
+                os.unlink(package)
         size = await loop.run_in_executor(None, _tree_bytes, path)
         tree = self._trees[sha256] = _Tree(path, size)
         await self._trim(keep=sha256)
         return tree
 
     async def _fetch(self, sha256: str) -> Path:
-        self._root.mkdir(parents=True, exist_ok=True, mode=0o711)
         problem = ""
         for pause in TRIES_SECONDS:
             await asyncio.sleep(pause)

@@ -44,9 +44,7 @@ class InstanceState(StrEnum):
 class Owner(Protocol):
     """Who is told about an instance's life: its pool."""
 
-    def on_free(
-        self, instance: "Instance", job: Job, duration_us: int, memory_kib: int
-    ) -> None:
+    def on_free(self, instance: "Instance", job: Job, duration_us: int, memory_kib: int) -> None:
         """A call ended and the instance can take another."""
 
     def on_gone(self, instance: "Instance", orphans: list[Job]) -> None:
@@ -83,7 +81,7 @@ class Instance(FrameProtocol):
         self.init_us = 0
         self.ready = False
         self.frozen = False
-        self.freezing = False
+        self.freezing: asyncio.Task[None] | None = None
         self.stopping = False
         self.idle_since = clock.monotonic()
         self.started_ms = clock.epoch_ms()

@@ -57,14 +57,14 @@ class Lifecycle:
         """Whether one more instance fits; evicts idle instances to make it fit."""
         while self._lacks_room(memory_mib):
             oldest = min(
-                (i for pool in self._pools() for i in pool.idle if not i.jobs),
-                key=lambda instance: instance.idle_since,
+                ((pool, i) for pool in self._pools() for i in pool.idle if not i.jobs),
+                key=lambda found: found[1].idle_since,
                 default=None,
             )
             if oldest is None:
                 return False
-            assert isinstance(oldest.owner, Pool)
-            oldest.owner.drop(oldest, "its memory is needed")
+            pool, instance = oldest
+            pool.drop(instance, "its memory is needed")
         return True
 
     def _lacks_room(self, memory_mib: int) -> bool:
@@ -151,49 +151,43 @@ class Lifecycle:
         """Freeze instances that have been idle for a while."""
         for pool in self._pools():
             for instance in pool.idle:
-                if not instance.frozen and not instance.jobs and not instance.freezing:
-                    if now - instance.idle_since >= after_seconds:
-                        instance.frozen = True
-                        self._spawn(self._freeze(instance))
+                is_idle = not (instance.frozen or instance.jobs)
+                if is_idle and now - instance.idle_since >= after_seconds:
+                    instance.frozen = True
+                    instance.freezing = self._spawn(self._freeze(instance))
 
     async def _freeze(self, instance: Instance) -> None:
-        instance.freezing = True
         try:
             await instance.cell.freeze()
         except Exception:
             log.exception("instance %s could not be frozen", instance.id)
             instance.frozen = False
-        finally:
-            instance.freezing = False
 
-    def thaw(self, instance: Instance, job: Job) -> None:
+    def thaw(self, pool: Pool, instance: Instance, job: Job) -> None:
         """Wake it, then send the call."""
         instance.frozen = False
-        self._spawn(self._thaw(instance, job))
+        self._spawn(self._thaw(pool, instance, job))
 
-    async def _thaw(self, instance: Instance, job: Job) -> None:
+    async def _thaw(self, pool: Pool, instance: Instance, job: Job) -> None:
         try:
-            while instance.freezing:  # never overtake a freeze that is on its way
-                await asyncio.sleep(0.0005)
+            if instance.freezing is not None:
+                await instance.freezing  # never overtake a freeze that is on its way
             await instance.cell.thaw()
         except Exception:
             log.exception("instance %s could not be woken", instance.id)
-            assert isinstance(instance.owner, Pool)
-            instance.owner.drop(instance, "it could not be woken", [job])
+            pool.drop(instance, "it could not be woken", [job])
             return
         if not instance.stopping:
             instance.invoke(job)
 
     # End
 
-    def retire(self, instance: Instance, orphans: list[Job], reason: str) -> None:
+    def retire(self, pool: Pool, instance: Instance, orphans: list[Job], reason: str) -> None:
         """Stop it in the background; calls that were in flight learn how it ended."""
         log.info("stopping instance %s: %s", instance.id, reason)
-        self._spawn(self._retire(instance, orphans))
+        self._spawn(self._retire(pool, instance, orphans))
 
-    async def _retire(self, instance: Instance, orphans: list[Job]) -> None:
-        pool = instance.owner
-        assert isinstance(pool, Pool)
+    async def _retire(self, pool: Pool, instance: Instance, orphans: list[Job]) -> None:
         try:
             unanswered = [job for job in orphans if not job.done]
             ended = await _exit_of(instance.cell) if unanswered else None
@@ -208,10 +202,11 @@ class Lifecycle:
             self._code_cache.release(pool.version.code_sha256)
             self._release(pool)
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)  # the loop keeps only weak references
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def settle(self) -> None:
         """Wait for background work; used at the end of the process."""

@@ -44,10 +44,10 @@ class Starter(Protocol):
             HotSwapError: the platform failed.
         """
 
-    def retire(self, instance: Instance, orphans: list[Job], reason: str) -> None:
+    def retire(self, pool: "Pool", instance: Instance, orphans: list[Job], reason: str) -> None:
         """Stop an instance in the background and answer its calls with how it ended."""
 
-    def thaw(self, instance: Instance, job: Job) -> None:
+    def thaw(self, pool: "Pool", instance: Instance, job: Job) -> None:
         """Wake a frozen instance in the background, then send it the job."""
 
 
@@ -72,8 +72,8 @@ class Pool:
     """One version's instances and queue."""
 
     __slots__ = (
-        "_log_book", "_starter", "busy", "function", "idle", "is_dropped", "service_seconds", "starting", "total",
-        "version", "waiting",
+        "_log_book", "_starter", "busy", "function", "idle", "is_dropped",
+        "service_seconds", "starting", "total", "version", "waiting",
     )  # fmt: skip
 
     def __init__(
@@ -150,7 +150,7 @@ class Pool:
         if len(instance.jobs) + 1 >= self.version.concurrency:
             self.idle.remove(instance) if self.idle[-1] is not instance else self.idle.pop()
         if instance.frozen:
-            self._starter.thaw(instance, job)
+            self._starter.thaw(self, instance, job)
         else:
             instance.invoke(job)
 
@@ -249,7 +249,7 @@ class Pool:
         self.function.running -= len(jobs)
         self.total -= 1
         self.function.instances -= 1
-        self._starter.retire(instance, jobs, reason)
+        self._starter.retire(self, instance, jobs, reason)
 
     # Time
 

@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import msgspec
@@ -62,7 +63,7 @@ class Runner:
                 max_bytes=config.runner.code_cache_mib * MIB,
             ),
             log_book=self._log_book,
-            pools=lambda: self._pools.values(),
+            pools=self._pools.values,
             memory_mib=config.runner.memory_mib or machine_memory_mib()[0] * 8 // 10,
             max_instances=config.runner.max_instances,
             init_timeout_seconds=config.runner.init_timeout_seconds,
@@ -182,7 +183,7 @@ class Runner:
             asyncio.create_task(self._logs.run(LOG_FLUSH_SECONDS), name="logs"),
             asyncio.create_task(self._beat(), name="heartbeat"),
         ]
-        stopping = asyncio.create_task(stop.wait(), name="stop")
+        stopping: asyncio.Task[Any] = asyncio.create_task(stop.wait(), name="stop")
         for runtime in self._runtimes[-1:]:
             self._stem_cells.prepare(runtime)
         ready()
@@ -199,7 +200,7 @@ class Runner:
 
     async def _listen(self, path: Path) -> asyncio.AbstractServer:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o711)
-        path.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)  # noqa: ASYNC240  # once, at the start
         before = os.umask(0o177)  # only this user's gateways may connect
         try:
             loop = asyncio.get_running_loop()
@@ -212,7 +213,9 @@ class Runner:
     async def _drain(self) -> None:
         """Let calls in flight finish; gateways send no new ones to a closed listener."""
         deadline = clock.monotonic() + self._config.runner.drain_seconds
-        while clock.monotonic() < deadline and any(link.in_flight for link in self._links):
+        while clock.monotonic() < deadline and any(  # noqa: ASYNC110  # at the end
+            link.in_flight for link in self._links
+        ):
             await asyncio.sleep(0.02)
 
     async def _beat(self) -> None:

@@ -53,11 +53,11 @@ class GatewayLink(FrameProtocol):
                 self._jobs[stream] = job
                 self._dispatcher.admit(job)
             elif kind == FrameType.CANCEL:
-                if (job := self._jobs.get(stream)) is not None:
-                    self._dispatcher.cancel(job)
+                if stream in self._jobs:
+                    self._dispatcher.cancel(self._jobs[stream])
             elif kind == FrameType.CREDIT:
-                if (job := self._jobs.get(stream)) is not None:
-                    self._dispatcher.credit(job, int(decode_json(header)[0]))
+                if stream in self._jobs:
+                    self._dispatcher.credit(self._jobs[stream], int(decode_json(header)[0]))
             elif kind == FrameType.PING:
                 self.send(FrameType.PONG, stream)
             elif kind == FrameType.HELLO:

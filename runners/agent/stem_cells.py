@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections import deque
-from functools import partial
 
 from hotswap.core.errors import BackendFailed
 from runners.backends.base import Backend, Cell, Output

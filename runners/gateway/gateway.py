@@ -5,7 +5,7 @@ import logging
 import socket
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import cast
+from typing import Any, cast
 
 from hotswap.config import Config
 from hotswap.core import clock
@@ -131,7 +131,7 @@ class Gateway:
             asyncio.create_task(self._sweep(), name="connections"),
         ]
         ready()
-        stopping = asyncio.create_task(stop.wait(), name="stop")
+        stopping: asyncio.Task[Any] = asyncio.create_task(stop.wait(), name="stop")
         done, _ = await asyncio.wait([*work, stopping], return_when=asyncio.FIRST_COMPLETED)
         server.close()
         await self._drain()
@@ -175,7 +175,7 @@ class Gateway:
         deadline = clock.monotonic() + self._config.gateway.drain_seconds
         for connection in list(self._connections):
             connection.close_when_idle()
-        while self._connections and clock.monotonic() < deadline:
+        while self._connections and clock.monotonic() < deadline:  # noqa: ASYNC110  # at the end
             await asyncio.sleep(0.02)
 
 

@@ -310,9 +310,9 @@ class Connection(asyncio.Protocol):
 
     def end(self) -> None:
         """Finish a streamed response."""
-        if self.transport is not None and self.current is not None:
-            if self.current.version != "1.0":
-                self.transport.write(b"0\r\n\r\n")
+        request = self.current
+        if self.transport is not None and request is not None and request.version != "1.0":
+            self.transport.write(b"0\r\n\r\n")
         self._finished()
 
     def abort(self) -> None:

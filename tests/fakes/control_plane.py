@@ -143,7 +143,12 @@ class FakeControlPlane:
 
     def __enter__(self) -> "FakeControlPlane":
         config = uvicorn.Config(
-            self._app, host="127.0.0.1", port=self.port, log_level="error", lifespan="off", interface="asgi3"
+            self._app,
+            host="127.0.0.1",
+            port=self.port,
+            log_level="error",
+            lifespan="off",
+            interface="asgi3",
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, daemon=True)
@@ -154,7 +159,8 @@ class FakeControlPlane:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        assert self._server is not None and self._thread is not None
+        assert self._server is not None
+        assert self._thread is not None
         self._server.should_exit = self._server.force_exit = True
         self._thread.join(10)
 
@@ -202,7 +208,7 @@ class FakeControlPlane:
             self._changed.notify_all()
         loop = asyncio.get_running_loop()
         deadline = loop.time() + min(float(query["wait"]), 1.0)
-        while self._revision == after and loop.time() < deadline:
+        while self._revision == after and loop.time() < deadline:  # noqa: ASYNC110  # a thread
             await asyncio.sleep(0.005)
         side = 1 if query["role"] == "gateway" else 2
         full = after == 0 or after > self._revision

@@ -110,9 +110,7 @@ class DataPlane:
         self.control.wait_applied()
         return number
 
-    def invoke(
-        self, name: str, payload: object = None, **options: object
-    ) -> httpx2.Response:
+    def invoke(self, name: str, payload: object = None, **options: object) -> httpx2.Response:
         return self.client.post(
             f"/api/v1/functions/{name}/invoke", json={"payload": payload, **options}
         )
