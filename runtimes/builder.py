@@ -263,8 +263,7 @@ def _run(command: list[str], what: str, log: Log | None = None) -> str:
     try:
         done = subprocess.run(
             command,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            capture_output=True,
             text=True,
             check=False,
             timeout=_NPM_SECONDS * 2,

@@ -37,6 +37,7 @@ const { parse, stringify } = JSON;
 const { hrtime } = process;
 const now = Date.now;
 const setTimer = setTimeout;
+const setSoon = setImmediate;
 const leave = process.reallyExit.bind(process); // at once: no user code on the way out
 const OURS = fileURLToPath(import.meta.url);
 
@@ -138,9 +139,7 @@ class Log {
     const lines = ((this.partial.get(level) ?? '') + text).split('\n');
     const rest = lines.pop();
     for (const line of lines) this.add(level, line);
-    const isFull = rest.length >= LOG_LINE_MAX_BYTES;
-    if (isFull) this.add(level, rest);
-    this.partial.set(level, isFull ? '' : rest);
+    this.partial.set(level, rest.slice(0, LOG_LINE_MAX_BYTES));
   }
 
   /** Keep one line, cut to its limit, while the call's budget lasts. */
@@ -684,6 +683,7 @@ class Instance {
       if (call.credit <= 0) await call.creditGiven();
       if (call.isDone) throw cancelled();
     }
+    await new Promise(setSoon); // lets CANCEL, CREDIT and other calls in
     if (frames.length) this.#link.send(frames[0]);
   }
 

@@ -178,10 +178,8 @@ class Log:
         rest = lines.pop()
         for line in lines:
             self.add(level, line)
-        if len(rest) >= LOG_LINE_MAX_BYTES:
-            self.add(level, rest)
-        elif rest:
-            self.partial[level] = rest
+        if rest:
+            self.partial[level] = rest[:LOG_LINE_MAX_BYTES]
 
     def add(self, level: str, line: str) -> None:
         """Keep one line, cut to its limit, while the call's budget lasts."""
@@ -743,7 +741,7 @@ class Instance:
         elif kind == CANCEL:
             call.cancelled = True
             if call.task is not None:
-                call.task.cancel()
+                self.loop.call_soon(call.task.cancel)  # not before its first step
         if call.wake is not None and not call.wake.done():
             call.wake.set_result(None)
 

@@ -1,0 +1,2 @@
+require('no-such-library');
+exports.handler = async () => 1;

@@ -1,0 +1,2 @@
+console.log('loading');
+exports.handler = async () => 'loaded';

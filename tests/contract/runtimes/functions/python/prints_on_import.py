@@ -1,0 +1,5 @@
+print("loading")  # noqa: T201
+
+
+def handler(event, context):
+    return "loaded"

@@ -1,0 +1,2 @@
+print("loading")  # noqa: T201
+raise RuntimeError("no database")
