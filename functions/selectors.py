@@ -155,10 +155,10 @@ def _latest_number() -> Subquery:
     return Subquery(newest.values("number")[:1], output_field=IntegerField())
 
 
-def _targets() -> Prefetch[str]:
+def _targets() -> "Prefetch[str]":
     targets = AliasTarget.objects.select_related("version").order_by("version__number")
     return Prefetch("targets", queryset=targets)
 
 
-def _aliases() -> Prefetch[str]:
+def _aliases() -> "Prefetch[str]":
     return Prefetch("aliases", queryset=Alias.objects.prefetch_related(_targets()).order_by("name"))

@@ -18,6 +18,7 @@ class Job(StrEnum):
     FUNCTIONS_PURGE = "functions.purge_deleted"
     VERSIONS_PRUNE = "functions.prune_versions"
     ARTIFACTS_COLLECT = "functions.collect_artifacts"
+    TELEMETRY_PURGE = "runners.telemetry_purge"
 
 
 PERIODIC: dict[Job, float] = {
@@ -26,6 +27,7 @@ PERIODIC: dict[Job, float] = {
     Job.FUNCTIONS_PURGE: 3_600.0,
     Job.VERSIONS_PRUNE: 3_600.0,
     Job.ARTIFACTS_COLLECT: 3_600.0,
+    Job.TELEMETRY_PURGE: 900.0,
 }
 """Seconds between two runs. Each finds its own work, so a missed or doubled run is harmless."""
 

@@ -229,7 +229,7 @@ REST_FRAMEWORK = {
         "hotswap.access.authentication.BrowserSessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["hotswap.api.permissions.ScopePermission"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["hotswap.api.parsers.JsonParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PAGINATION_CLASS": "hotswap.api.pagination.CursorPages",
     "DEFAULT_FILTER_BACKENDS": [],

@@ -1,5 +1,12 @@
 """The API's first version: joins the apps' URL lists."""
 
-from django.urls import URLPattern, URLResolver
+from django.urls import include, path
 
-urlpatterns: list[URLPattern | URLResolver] = []
+from hotswap.api.documents import OpenApiDocument
+
+urlpatterns = [
+    path("openapi.json", OpenApiDocument.as_view(), name="openapi"),
+    path("", include("hotswap.access.urls")),
+    path("", include("functions.api.urls")),
+    path("", include("runners.api.urls")),
+]

@@ -163,7 +163,7 @@ def _taken(name: str) -> AlreadyExists:
     taken = Function.objects.filter(name=name).first()
     if taken is not None and taken.deleted_at is not None:
         return AlreadyExists(
-            f"The name {name} belongs to a deleted function: restore it, or wait until it is purged."
+            f"The name {name} is a deleted function's: restore it, or wait until it is purged."
         )
     return AlreadyExists(f"There is a function {name} already.")
 

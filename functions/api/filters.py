@@ -1,0 +1,35 @@
+"""What a list of functions may be filtered by."""
+
+from typing import Any
+
+import django_filters
+from django.db.models import Q, QuerySet
+
+from functions.models import Function
+from hotswap.core.errors import UnknownPlugin
+from runtimes import catalog
+
+
+class FunctionFilter(django_filters.FilterSet):
+    """`?search=&runtime=&tag=&createdBy=`."""
+
+    search = django_filters.CharFilter(method="by_text", help_text="in name and description")
+    runtime = django_filters.CharFilter(method="by_runtime")
+    tag = django_filters.CharFilter(method="by_tag")
+    createdBy = django_filters.CharFilter(field_name="created_by")
+
+    class Meta:
+        model = Function
+        fields: list[str] = []
+
+    def by_text(self, queryset: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
+        return queryset.filter(Q(name__icontains=value) | Q(description__icontains=value))
+
+    def by_runtime(self, queryset: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
+        try:
+            return queryset.filter(runtime=catalog.get(value).name)
+        except UnknownPlugin:
+            return queryset.none()
+
+    def by_tag(self, queryset: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
+        return queryset.filter(tags__contains=[value])
