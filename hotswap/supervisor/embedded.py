@@ -26,22 +26,24 @@ from hotswap.supervisor.processes import Process, Spec, wait_gone
 
 _NAMESPACE = ("unshare", "--user", "--map-user=65534", "--map-group=65534", "--")
 
+
 class Server:
     """A store that this machine runs itself; a context manager.
 
     Attributes:
         url: known before the start, so that it can be handed out first.
+        spec: makes what is missing on disk and says how to run the server.
     """
 
-    def __init__(self, directory: Path, url: str, specify: Callable[[], Spec]) -> None:
+    def __init__(self, directory: Path, url: str, spec: Callable[[], Spec]) -> None:
         self.directory = directory
         self.url = url
         self.process: Process | None = None
-        self._specify = specify
+        self.spec = spec
 
     def start(self) -> Process:
-        """Make what is missing on disk, start the server and wait until it answers."""
-        process = self.process = Process(self._specify())
+        """Start the server and wait until it answers."""
+        process = self.process = Process(self.spec())
         process.start()
         try:
             process.wait_ready()
@@ -109,7 +111,7 @@ def _postgres_spec(directory: Path, port: int, durable: bool) -> Spec:
     return Spec(
         name="postgres",
         argv=(*identity.prefix, f"{binaries}/postgres", "-D", str(data), "-p", str(port), *flags),
-        ready=lambda: _postmaster(data)[-1:] == ["ready"],
+        ready=lambda _: _postmaster(data)[-1:] == ["ready"],
         log=directory / "log",
         cwd=data,
         stop_signal=signal.SIGINT,  # PostgreSQL's fast shutdown: clean, without waiting for clients
@@ -253,7 +255,7 @@ def _valkey_spec(directory: Path, port: int, password: str) -> Spec:
     return Spec(
         name="valkey",
         argv=(str(binary), str(conf)),
-        ready=lambda: _answers_ping(port, password),
+        ready=lambda _: _answers_ping(port, password),
         log=directory / "log",
         cwd=directory,
     )

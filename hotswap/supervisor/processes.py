@@ -5,9 +5,12 @@ supervisor alone, which then stops the children in order. The kernel signals a c
 its supervisor dies in any way (`PR_SET_PDEATHSIG`).
 """
 
+import contextlib
 import ctypes
+import http.client
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -16,6 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hotswap.supervisor.failures import CannotStart
+
+Ready = Callable[["Process"], bool]
 
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
@@ -35,7 +40,7 @@ class Spec:
 
     name: str
     argv: tuple[str, ...]
-    ready: Callable[[], bool]
+    ready: Ready
     log: Path
     cwd: Path
     env: Mapping[str, str] = field(default_factory=dict)
@@ -51,6 +56,7 @@ class Process:
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
         self._child: subprocess.Popen[bytes] | None = None
+        self._log_start = 0
 
     @property
     def pid(self) -> int | None:
@@ -62,6 +68,7 @@ class Process:
         spec = self.spec
         user, group = spec.user or (None, None)
         with spec.log.open("ab") as log:
+            self._log_start = log.tell()
             self._child = subprocess.Popen(
                 spec.argv,
                 cwd=spec.cwd,
@@ -87,13 +94,19 @@ class Process:
             CannotStart: it ended, or took longer than `ready_seconds`; with its last output.
         """
         deadline = time.monotonic() + self.spec.ready_seconds
-        while not self.spec.ready():
+        while not self.spec.ready(self):
             if self.exit_code() is not None:
                 raise CannotStart(f"{self.spec.name} ended at its start.\n{self.last_output()}")
             if time.monotonic() > deadline:
                 late = f"{self.spec.name} was not ready after {self.spec.ready_seconds:.0f} s."
                 raise CannotStart(f"{late}\n{self.last_output()}")
             time.sleep(0.01)
+
+    def said(self, text: str) -> bool:
+        """Whether its output since the last start contains the text."""
+        with self.spec.log.open("rb") as log:
+            log.seek(self._log_start)
+            return text.encode() in log.read()
 
     def last_output(self) -> str:
         """The end of its log, indented, with the log's path."""
@@ -113,12 +126,42 @@ class Process:
         if self._child is None:
             return
         self.ask_to_stop()
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             self._child.wait(self.spec.stop_seconds)
-        except subprocess.TimeoutExpired:
-            pass
         kill_group(self._child.pid)
         self._child.wait()
+
+
+def says(text: str) -> Ready:
+    """Ready once its output contains the text."""
+    return lambda process: process.said(text)
+
+
+def serves(port: int, path: str) -> Ready:
+    """Ready once `GET path` on this port of the loopback interface is answered with 200."""
+
+    def ready(_: Process) -> bool:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        try:
+            connection.request("GET", path)
+            return connection.getresponse().status == 200
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+    return ready
+
+
+def listens(path: Path) -> Ready:
+    """Ready once somebody accepts connections on this unix socket of packets."""
+    return lambda _: answers(path)
+
+
+def answers(path: Path) -> bool:
+    """Whether somebody accepts connections on this unix socket of packets."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe:
+        return probe.connect_ex(str(path)) == 0
 
 
 def wait_gone(pid: int, *, seconds: float) -> bool:
@@ -133,10 +176,8 @@ def wait_gone(pid: int, *, seconds: float) -> bool:
 
 def kill_group(pid: int) -> None:
     """Kill what is left of the session that `pid` led."""
-    try:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        pass
 
 
 def _tied_to_this_process(death_signal: signal.Signals) -> Callable[[], None] | None:
