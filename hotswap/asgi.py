@@ -15,11 +15,10 @@ from hotswap import config, routing  # noqa: E402
 from hotswap.body_limit import BodyLimit  # noqa: E402
 from hotswap.forward import Forwarder  # noqa: E402
 
-_sockets = AuthMiddlewareStack(URLRouter(routing.websocket_urlpatterns))
+# Every socket says itself who may use it: `hotswap.access.sockets` knows tokens and sessions.
+_sockets = SessionMiddlewareStack(URLRouter(routing.websocket_urlpatterns))
 
 application = Forwarder(
     gateway_url=config.current().gateway.url,
-    app=ProtocolTypeRouter(
-        {"http": BodyLimit(_django), "websocket": AllowedHostsOriginValidator(_sockets)},
-    ),
+    app=ProtocolTypeRouter({"http": BodyLimit(_django), "websocket": _sockets}),
 )

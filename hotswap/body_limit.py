@@ -9,7 +9,7 @@ from hotswap.core.limits import MIB, PACKAGE_MAX_BYTES
 from hotswap.forward import App, Message, Receive, Scope, Send
 
 UPLOAD_MAX_BYTES: Final = PACKAGE_MAX_BYTES * 4 // 3 + 2 * MIB  # base64 in JSON, and its frame
-OTHER_MAX_BYTES: Final = 32 * MIB
+OTHER_MAX_BYTES: Final = 64 * MIB  # a report of a gateway, a file of logs
 _UPLOADS: Final = "/api/v1/functions"
 
 
