@@ -6,7 +6,6 @@ the platform can be tried on macOS and on Linux without privileges.
 
 import asyncio
 import contextlib
-import hashlib
 import os
 import resource
 import secrets
@@ -30,7 +29,12 @@ from runners.backends.base import (
 )
 from runners.backends.output import OutputPipe
 from runners.backends.programs import Programs
-from runners.backends.rendezvous import Rendezvous, fits_a_socket, private_directory
+from runners.backends.rendezvous import (
+    Rendezvous,
+    fits_a_socket,
+    installation_mark,
+    private_directory,
+)
 
 _LINUX = sys.platform.startswith("linux")
 _PID_FILE = "pid"
@@ -235,5 +239,5 @@ def _remove_orphan(directory: Path) -> None:
 
 def _short_directory(cells: Path) -> Path:
     """A private directory with a short path, always the same for the same `cells`."""
-    mark = hashlib.sha256(os.fsencode(str(cells))).hexdigest()[:8]
-    return Path(tempfile.gettempdir()) / f"hotswap-{os.getuid()}-{mark}"
+    name = f"hotswap-{os.getuid()}-{installation_mark(cells)}"
+    return Path(tempfile.gettempdir()) / name

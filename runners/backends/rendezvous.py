@@ -1,6 +1,7 @@
 """Where a bootstrap meets its runner: one directory, one listener, one connection."""
 
 import asyncio
+import hashlib
 import os
 import socket
 import stat
@@ -15,6 +16,11 @@ BOOT_SECONDS = 30.0
 _UCRED = struct.Struct("3i")
 _SUN_PATH = 100  # 108 on Linux, 104 on macOS, with room for the closing zero
 _LONGEST_CELL = "/" + "c" * 20 + "/" + CONTROL
+
+
+def installation_mark(path: Path) -> str:
+    """Eight hex digits that tell apart what several installations keep on one machine."""
+    return hashlib.sha256(os.fsencode(str(path.resolve()))).hexdigest()[:8]
 
 
 def private_directory(path: Path) -> Path:

@@ -2,7 +2,6 @@
 
 import asyncio
 import fcntl
-import hashlib
 import os
 import shutil
 from dataclasses import replace
@@ -11,7 +10,7 @@ from typing import Final
 
 from hotswap.core.errors import BackendFailed
 from runners.backends.programs import Program
-from runners.backends.rendezvous import private_directory
+from runners.backends.rendezvous import installation_mark, private_directory
 from runners.sandboxd import linux
 from runners.sandboxd.bundle import CellPlace, make_root, write_bundle
 from runners.sandboxd.cgroups import PARENT, Cgroups
@@ -35,7 +34,7 @@ class Place:
     """
 
     def __init__(self, state_dir: Path) -> None:
-        mark = hashlib.sha256(os.fsencode(str(state_dir))).hexdigest()[:8]
+        mark = installation_mark(state_dir)
         self.base = _RUN / mark
         self.group = f"{PARENT}/{mark}"
         self.first_uid = _FIRST_UID + int(mark, 16) % _INSTALLATIONS * _UIDS_EACH
