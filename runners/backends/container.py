@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from hotswap.core.limits import MIB
+from runners.backends import bundle
 from runners.backends.base import CellLimits
-from runners.sandboxd import bundle
 
 USER: Final = 65_534
 STOP_SECONDS: Final = 2

@@ -23,11 +23,11 @@ from docker.errors import DockerException, NotFound
 from hotswap.core.errors import BackendFailed
 from runners.backends.attached import AttachedOutput
 from runners.backends.base import Cell, CellExit, CellLimits, CellStats, Isolation, Output
+from runners.backends.bundle import STEM_LIMITS, TASK
 from runners.backends.code_tree import place_code
 from runners.backends.container import container_config, limits_config
 from runners.backends.privileged import Privileged
 from runners.backends.rendezvous import Rendezvous, private_directory
-from runners.sandboxd.bundle import STEM_LIMITS, TASK
 from runtimes import builder, catalog
 from runtimes.builder import Base
 

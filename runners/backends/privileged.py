@@ -11,9 +11,9 @@ from typing import TypeVar
 
 from hotswap.core import clock
 from hotswap.core.errors import BackendFailed
+from runners.backends import verbs
 from runners.backends.base import CellExit, CellLimits, CellStats
-from runners.sandboxd import messages
-from runners.sandboxd.messages import Done, Exited, Failed, Opened, Reply, Request, Used
+from runners.backends.verbs import Done, Exited, Failed, Opened, Reply, Request, Used
 
 R = TypeVar("R", bound=Reply)
 OnExit = Callable[[CellExit], None]
@@ -91,13 +91,13 @@ class Privileged:
     # Verbs
 
     async def open(self) -> Opened:
-        reply, _ = await self._ask(messages.Open(self._next()), Opened)
+        reply, _ = await self._ask(verbs.Open(self._next()), Opened)
         return reply
 
     async def create(self, cell: str, runtime: str, output: int, on_exit: OnExit) -> socket.socket:
         """Make and boot a cell; return its control socket."""
         self._exits[cell] = on_exit
-        request = messages.Create(self._next(), cell, runtime)
+        request = verbs.Create(self._next(), cell, runtime)
         try:
             _, passed = await self._ask(request, Done, output)
         except BaseException:
@@ -107,16 +107,16 @@ class Privileged:
 
     async def prepare(self, cell: str) -> Path:
         """A meeting directory for a cell that another engine makes."""
-        reply, _ = await self._ask(messages.Prepare(self._next(), cell), Done)
+        reply, _ = await self._ask(verbs.Prepare(self._next(), cell), Done)
         return Path(reply.path)
 
     async def accept(self, cell: str) -> socket.socket:
         """The control socket of a prepared cell."""
-        _, passed = await self._ask(messages.Accept(self._next(), cell), Done)
+        _, passed = await self._ask(verbs.Accept(self._next(), cell), Done)
         return _control(passed)
 
     async def adopt(self, cell: str, code: Path, limits: CellLimits) -> str:
-        request = messages.Adopt(
+        request = verbs.Adopt(
             self._next(), cell, str(code), limits.memory_mib, limits.cpu_weight,
             limits.cpu_cores, limits.pids, limits.tmp_mib, limits.open_files,
         )  # fmt: skip
@@ -124,13 +124,13 @@ class Privileged:
         return reply.path
 
     async def freeze(self, cell: str) -> None:
-        await self._ask(messages.Freeze(self._next(), cell), Done)
+        await self._ask(verbs.Freeze(self._next(), cell), Done)
 
     async def thaw(self, cell: str) -> None:
-        await self._ask(messages.Thaw(self._next(), cell), Done)
+        await self._ask(verbs.Thaw(self._next(), cell), Done)
 
     async def stats(self, cell: str) -> CellStats:
-        used, _ = await self._ask(messages.Stats(self._next(), cell), Used)
+        used, _ = await self._ask(verbs.Stats(self._next(), cell), Used)
         return CellStats(
             memory_bytes=used.memory_bytes,
             memory_peak_bytes=used.memory_peak_bytes,
@@ -140,7 +140,7 @@ class Privileged:
         )
 
     async def stop(self, cell: str) -> None:
-        await self._ask(messages.Stop(self._next(), cell), Done)
+        await self._ask(verbs.Stop(self._next(), cell), Done)
         self._exits.pop(cell, None)
 
     # Wire
@@ -157,7 +157,7 @@ class Privileged:
         future = asyncio.get_running_loop().create_future()
         self._waiting[request.n] = future
         try:
-            await _send(connection, messages.encode(request), descriptor)
+            await _send(connection, verbs.encode(request), descriptor)
             reply, passed = await future
         except OSError as exc:
             self._hang_up()
@@ -173,7 +173,7 @@ class Privileged:
     def _read(self) -> None:
         assert self._connection is not None
         try:
-            packet, passed, _, _ = socket.recv_fds(self._connection, messages.PACKET_BYTES, 1)
+            packet, passed, _, _ = socket.recv_fds(self._connection, verbs.PACKET_BYTES, 1)
         except BlockingIOError:
             return
         except OSError:
@@ -181,7 +181,7 @@ class Privileged:
         if not packet:
             self._hang_up()
             return
-        reply = messages.decode_reply(packet)
+        reply = verbs.decode_reply(packet)
         if isinstance(reply, Exited):
             self._on_exited(reply)
             return

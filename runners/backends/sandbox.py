@@ -11,7 +11,7 @@ from runners.backends.base import Cell, CellExit, CellLimits, CellStats, Isolati
 from runners.backends.output import OutputPipe
 from runners.backends.privileged import Privileged
 from runners.backends.programs import Programs
-from runners.sandboxd.messages import Opened
+from runners.backends.verbs import Opened
 
 
 class SandboxBackend:

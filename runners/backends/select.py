@@ -4,6 +4,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 
 from hotswap.config import Config
 from hotswap.core.errors import BackendFailed
@@ -31,7 +32,7 @@ def make_backend(config: Config) -> Backend:
     candidates = [_docker, _sandbox]
     if config.runner.allow_unisolated:
         candidates.append(_process)
-    return FirstThatWorks([lambda make=make: make(config) for make in candidates])
+    return FirstThatWorks([partial(make, config) for make in candidates])
 
 
 class FirstThatWorks:

@@ -18,12 +18,12 @@ from pathlib import Path
 
 from hotswap import config
 from hotswap.core.errors import BackendFailed
+from runners.backends.verbs import Opened
 from runners.sandboxd import linux
 from runners.sandboxd.cells import Cells
 from runners.sandboxd.cgroups import Cgroups, find_cgroups
 from runners.sandboxd.engine import ENGINES, Engine, installed_engines
 from runners.sandboxd.machine import Place
-from runners.sandboxd.messages import Opened
 from runners.sandboxd.server import Server
 
 log = logging.getLogger("hotswap.sandboxd")

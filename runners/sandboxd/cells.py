@@ -13,10 +13,10 @@ from pathlib import Path
 
 from hotswap.core.errors import BackendFailed
 from runners.backends.base import CellExit, CellLimits, CellStats
+from runners.backends.bundle import STEM_LIMITS, TASK, CellPlace, make_root, write_bundle
 from runners.backends.programs import Program, find_program
 from runners.backends.rendezvous import Rendezvous, peer
 from runners.sandboxd import linux
-from runners.sandboxd.bundle import STEM_LIMITS, TASK, CellPlace, make_root, write_bundle
 from runners.sandboxd.cgroups import PARENT, Cgroups
 from runners.sandboxd.engine import Engine
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Final
 
 from hotswap.core.errors import BackendFailed
+from runners.backends.bundle import CellPlace, make_root, write_bundle
 from runners.backends.programs import Program
 from runners.backends.rendezvous import installation_mark, private_directory
 from runners.sandboxd import linux
-from runners.sandboxd.bundle import CellPlace, make_root, write_bundle
 from runners.sandboxd.cgroups import PARENT, Cgroups
 from runners.sandboxd.engine import Engine
 from runtimes import catalog

@@ -16,11 +16,11 @@ from functools import singledispatchmethod
 import msgspec
 
 from hotswap.core.errors import BackendFailed, HotSwapError
+from runners.backends import verbs
 from runners.backends.base import CellExit, CellLimits
 from runners.backends.rendezvous import peer
-from runners.sandboxd import messages
+from runners.backends.verbs import Done, Exited, Failed, Opened, Reply, Request, Used
 from runners.sandboxd.cells import Cells
-from runners.sandboxd.messages import Done, Exited, Failed, Opened, Reply, Request, Used
 
 log = logging.getLogger("hotswap.sandboxd")
 
@@ -73,7 +73,7 @@ class Lease:
         descriptors = array.array("i")
         try:
             packet, ancillary, flags, _ = self._connection.recvmsg(
-                messages.PACKET_BYTES, socket.CMSG_SPACE(_DESCRIPTOR_BYTES), socket.MSG_CMSG_CLOEXEC
+                verbs.PACKET_BYTES, socket.CMSG_SPACE(_DESCRIPTOR_BYTES), socket.MSG_CMSG_CLOEXEC
             )
         except BlockingIOError:
             return
@@ -98,7 +98,7 @@ class Lease:
 
     async def _serve(self, packet: bytes, descriptors: "array.array[int]") -> None:
         try:
-            request = messages.decode_request(packet)
+            request = verbs.decode_request(packet)
         except msgspec.DecodeError as exc:
             log.warning("refused a request: %s", exc)
             self._end()
@@ -119,7 +119,7 @@ class Lease:
     def _send(self, reply: Reply, passed: socket.socket | None = None) -> None:
         rights = [] if passed is None else [passed.fileno()]
         try:
-            socket.send_fds(self._connection, [messages.encode(reply)], rights)
+            socket.send_fds(self._connection, [verbs.encode(reply)], rights)
         except OSError:
             self._end()
         finally:
@@ -140,29 +140,29 @@ class Lease:
         raise BackendFailed("There is no such verb.")
 
     @_do.register
-    async def _(self, request: messages.Open, _: int) -> tuple[Reply, None]:
+    async def _(self, request: verbs.Open, _: int) -> tuple[Reply, None]:
         return self._opened(request.n), None
 
     @_do.register
-    async def _(self, request: messages.Create, descriptor: int) -> tuple[Reply, socket.socket]:
+    async def _(self, request: verbs.Create, descriptor: int) -> tuple[Reply, socket.socket]:
         if descriptor < 0:
             raise BackendFailed("A cell needs a descriptor for its output.")
         control = await self._cells.create(request.cell, request.runtime, descriptor, self._on_exit)
         return await self._made(request, control)
 
     @_do.register
-    async def _(self, request: messages.Prepare, _: int) -> tuple[Reply, None]:
+    async def _(self, request: verbs.Prepare, _: int) -> tuple[Reply, None]:
         directory = self._cells.prepare(request.cell)
         self._mine.add(request.cell)
         return Done(request.n, path=str(directory)), None
 
     @_do.register
-    async def _(self, request: messages.Accept, _: int) -> tuple[Reply, socket.socket]:
+    async def _(self, request: verbs.Accept, _: int) -> tuple[Reply, socket.socket]:
         self._check(request.cell)
         return await self._made(request, await self._cells.accept(request.cell))
 
     @_do.register
-    async def _(self, request: messages.Adopt, _: int) -> tuple[Reply, None]:
+    async def _(self, request: verbs.Adopt, _: int) -> tuple[Reply, None]:
         self._check(request.cell)
         limits = CellLimits(
             memory_mib=request.memory_mib,
@@ -175,19 +175,19 @@ class Lease:
         return Done(request.n, path=self._cells.adopt(request.cell, request.code, limits)), None
 
     @_do.register
-    async def _(self, request: messages.Freeze, _: int) -> tuple[Reply, None]:
+    async def _(self, request: verbs.Freeze, _: int) -> tuple[Reply, None]:
         self._check(request.cell)
         self._cells.freeze(request.cell)
         return Done(request.n), None
 
     @_do.register
-    async def _(self, request: messages.Thaw, _: int) -> tuple[Reply, None]:
+    async def _(self, request: verbs.Thaw, _: int) -> tuple[Reply, None]:
         self._check(request.cell)
         self._cells.thaw(request.cell)
         return Done(request.n), None
 
     @_do.register
-    async def _(self, request: messages.Stats, _: int) -> tuple[Reply, None]:
+    async def _(self, request: verbs.Stats, _: int) -> tuple[Reply, None]:
         self._check(request.cell)
         used = self._cells.stats(request.cell)
         return Used(
@@ -200,7 +200,7 @@ class Lease:
         ), None
 
     @_do.register
-    async def _(self, request: messages.Stop, _: int) -> tuple[Reply, None]:
+    async def _(self, request: verbs.Stop, _: int) -> tuple[Reply, None]:
         if request.cell in self._mine:
             await self._cells.stop(request.cell)
             self._mine.discard(request.cell)
@@ -211,7 +211,7 @@ class Lease:
             raise BackendFailed(f"There is no cell {cell}.")
 
     async def _made(
-        self, request: messages.Create | messages.Accept, control: socket.socket
+        self, request: verbs.Create | verbs.Accept, control: socket.socket
     ) -> tuple[Reply, socket.socket]:
         """A cell whose runner hung up meanwhile must not stay."""
         if self._connection.fileno() < 0:

@@ -23,7 +23,7 @@ TMP_INODES: Final = 4_096
 OOM_SCORE: Final = 800
 STEM_LIMITS: Final = CellLimits(memory_mib=512, cpu_weight=1_024, cpu_cores=2.0)
 
-SECCOMP: Final = Path(__file__).parents[1] / "backends" / "seccomp.json"
+SECCOMP: Final = Path(__file__).parent / "seccomp.json"
 
 MASKED_PATHS: Final = (
     "/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys",
