@@ -15,4 +15,5 @@ class HotSwapConfig(AppConfig):
         from hotswap.records import services
 
         celery.app.set_default()
+        celery.app.autodiscover_tasks(force=True)  # services start tasks by name
         services.routing_publish_with(publisher.publish)

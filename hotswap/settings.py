@@ -233,6 +233,7 @@ REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PAGINATION_CLASS": "hotswap.api.pagination.CursorPages",
     "DEFAULT_FILTER_BACKENDS": [],
+    "DEFAULT_METADATA_CLASS": None,
     "DEFAULT_SCHEMA_CLASS": "hotswap.api.schema.ProblemAutoSchema",
     "EXCEPTION_HANDLER": "hotswap.api.problems.exception_handler",
     "TEST_REQUEST_DEFAULT_FORMAT": "json",

@@ -11,6 +11,7 @@ from functions.packages import Package
 from functions.services.artifacts import artifact_keep, artifact_touch
 from functions.services.functions import configuration_apply, function_create
 from functions.types import Configuration
+from hotswap import config
 from hotswap.core.errors import Conflict, InvalidInput
 from hotswap.jobs import Job, enqueue_on_commit
 from hotswap.records import services as records
@@ -172,7 +173,8 @@ def _next(
         created_at=now,
     )
     _record(function, verb="version.create", actor=actor, now=now, version=version.number)
-    enqueue_on_commit(Job.VERSIONS_PRUNE, key=function.name)
+    if function.last_number > config.current().retention.versions:
+        enqueue_on_commit(Job.VERSIONS_PRUNE, key=function.name)
     return version
 
 

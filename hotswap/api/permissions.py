@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+from rest_framework.exceptions import MethodNotAllowed
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
@@ -29,11 +30,14 @@ class ScopePermission(BasePermission):
     """Allows what the view's `scopes` names and the caller has."""
 
     def has_permission(self, request: Request, view: Any) -> bool:
-        wanted = getattr(view, "scopes", {}).get(action_of(request, view))
+        action = action_of(request, view)
+        wanted = getattr(view, "scopes", {}).get(action)
         if wanted == PUBLIC:
             return True
         if not request.user.is_authenticated:
             return False  # DRF answers 401
+        if not hasattr(view, action):
+            raise MethodNotAllowed(str(request.method))
         if wanted is None:
             raise Forbidden("This operation is not open to anybody.")
         if not granted(request) & {wanted, SESSION_SCOPE}:

@@ -92,6 +92,8 @@ def as_hotswap_error(exc: Exception) -> HotSwapError | None:
         return Forbidden(str(exc) or "You may not do this.")
     if isinstance(exc, drf.ValidationError):
         return _invalid(exc)
+    if isinstance(exc, drf.NotAuthenticated):
+        return Unauthenticated("Send a token as `Authorization: Bearer ...`, or sign in.")
     if isinstance(exc, drf.APIException):
         return _BY_STATUS.get(exc.status_code, HotSwapError)(str(exc.detail))
     return None
