@@ -66,15 +66,13 @@ class DataPlane:
     def start(self) -> None:
         self.control.__enter__()
         self.control.token(TOKEN)
-        if self.environment["HOTSWAP_RUNNER_BACKEND"] != "process":
-            self.spawn("sandboxd", "runners.sandboxd")
         self.spawn("runner", "runners.agent")
         self.spawn("gateway", "runners.gateway")
         self.wait(lambda: self.client.get("/readyz").status_code == 200, 20)
         self.control.wait_applied()
 
     def stop(self) -> None:
-        for name in ("gateway", "runner", "sandboxd"):
+        for name in ("gateway", "runner"):
             if (process := self.processes.get(name)) is not None and process.poll() is None:
                 process.send_signal(signal.SIGTERM)
                 try:
