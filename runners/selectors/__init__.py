@@ -1,0 +1,1 @@
+"""Reads: nodes, invocations, metrics and logs."""

@@ -1,0 +1,110 @@
+"""Runners and the instances on them, as their heartbeats describe them."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+
+from functions import selectors as functions
+from hotswap.core.errors import NotFound
+from hotswap.records import table
+from hotswap.wire.reports import InstanceState
+from runners.models import RunnerNode
+from runners.types import InstanceRow, NodeRow, NodeState
+
+ONLINE_WITHIN = timedelta(seconds=10)
+_MEMORY_LOW = 0.1
+
+
+def node_list(*, now: datetime) -> list[NodeRow]:
+    """All runners by name."""
+    return _rows(RunnerNode.objects.order_by("name"), now)
+
+
+def node_get(*, name: str, now: datetime) -> NodeRow:
+    """One runner; raises NotFound."""
+    rows = _rows(RunnerNode.objects.filter(name=name), now)
+    if not rows:
+        raise NotFound(f"There is no runner {name}; it is listed from its first heartbeat on.")
+    return rows[0]
+
+
+def instance_list(*, function: str | None = None, now: datetime) -> list[InstanceRow]:
+    """Instances on runners that are alive: of one function, or of all."""
+    return [
+        instance
+        for node in node_list(now=now)
+        if node.state is not NodeState.OFFLINE
+        for instance in node.instances
+        if function in (None, instance.function)
+    ]
+
+
+def _rows(nodes: Iterable[RunnerNode], now: datetime) -> list[NodeRow]:
+    found = list(nodes)
+    ids = {item["versionId"] for node in found for item in node.instances}
+    labels = functions.version_labels(ids=list(ids)) if ids else {}
+    revision = table.current_revision()
+    return [_row(node, labels, revision, now) for node in found]
+
+
+def _row(
+    node: RunnerNode, labels: Mapping[int, tuple[str, int]], revision: int, now: datetime
+) -> NodeRow:
+    state, reasons = _judged(node, revision, now)
+    return NodeRow(
+        name=node.name,
+        state=state,
+        reasons=reasons,
+        seen_at=node.seen_at,
+        seen_seconds_ago=round((now - node.seen_at).total_seconds(), 1),
+        started_at=node.started_at,
+        release=node.version,
+        backend=node.backend,
+        enforced=node.enforced,
+        missing=node.missing,
+        runtimes=node.runtimes,
+        stem_cells=node.stem_cells,
+        instances=tuple(_instances(node, labels)),
+        queued=node.queued,
+        memory_total_mib=node.memory_total_mib,
+        memory_free_mib=node.memory_free_mib,
+        load=node.load,
+        table_revision=node.table_revision,
+    )
+
+
+def _judged(node: RunnerNode, revision: int, now: datetime) -> tuple[NodeState, tuple[str, ...]]:
+    silent = now - node.seen_at
+    if silent > ONLINE_WITHIN:
+        seconds = int(silent.total_seconds())
+        return NodeState.OFFLINE, (f"It has not reported for {seconds} s.",)
+    reasons = tuple(_worries(node, revision))
+    return (NodeState.DEGRADED if reasons else NodeState.ONLINE), reasons
+
+
+def _worries(node: RunnerNode, revision: int) -> Iterator[str]:
+    if not node.enforced:
+        yield f"The {node.backend} backend isolates nothing; use it for development only."
+    if not node.runtimes:
+        yield "It can run no runtime: none of their interpreters or images was found."
+    if node.memory_free_mib < node.memory_total_mib * _MEMORY_LOW:
+        yield f"Only {node.memory_free_mib} MiB of its {node.memory_total_mib} MiB are free."
+    if node.table_revision < revision - 1:
+        behind = revision - node.table_revision
+        yield f"It is {behind} revisions of the routing table behind."
+
+
+def _instances(node: RunnerNode, labels: Mapping[int, tuple[str, int]]) -> Iterator[InstanceRow]:
+    for item in msgspec.convert(node.instances, list[InstanceState]):
+        function, number = labels.get(item.version_id, ("", 0))
+        yield InstanceRow(
+            id=item.id,
+            node=node.name,
+            function=function,
+            version=number,
+            state=item.state,
+            started_at=datetime.fromtimestamp(item.started_ms / 1000, UTC),
+            invocations=item.invocations,
+            memory_mib=round(item.memory_kib / 1024, 1),
+        )

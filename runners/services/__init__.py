@@ -1,0 +1,1 @@
+"""Writes: what the data plane reports, and how long it is kept."""
