@@ -598,9 +598,26 @@ def stack_lines(error: BaseException) -> Iterable[str]:
 # --- the instance -----------------------------------------------------------------------
 
 
-def peak_kib() -> int:
-    """Peak resident size of this process."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def rusage_peak_kib() -> int:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak // 1024 if sys.platform == "darwin" else peak
+
+
+def status_peak_kib() -> int:
+    with open("/proc/self/status", "rb", buffering=0) as status:
+        return int(status.read(4096).partition(b"VmHWM:")[2].split(None, 1)[0])
+
+
+def peak_reader() -> Callable[[], int]:
+    """How to read the peak resident size of this process.
+
+    getrusage costs 1 us, the status file 12 us. But getrusage also counts what this process
+    was before `exec`: where the parent was large, it is of no use.
+    """
+    try:
+        return rusage_peak_kib if rusage_peak_kib() <= status_peak_kib() else status_peak_kib
+    except OSError:
+        return rusage_peak_kib
 
 
 class Instance:
@@ -615,6 +632,7 @@ class Instance:
         self.handler: Handler = _no_handler
         self.on_loop = False
         self.ticking = False
+        self.peak_kib = peak_reader()
 
     # Adoption
 
@@ -633,7 +651,7 @@ class Instance:
             failure = error
         self.on_loop = is_asynchronous(self.handler)
         gc.freeze()
-        header = b"[%d,%d]" % ((clock() - started) // 1000, peak_kib())
+        header = b"[%d,%d]" % ((clock() - started) // 1000, self.peak_kib())
         answer = frame(READY, 0, header)
         if failure is not None:
             answer = frame(INIT_ERROR, 0, header, error_object(failure))
@@ -892,7 +910,7 @@ class Instance:
 
     def spent(self, call: Call) -> Tuple[int, int]:
         """(microseconds, peak KiB), as the last frame of a call reports them."""
-        return (clock() - call.started_ns) // 1000, peak_kib()
+        return (clock() - call.started_ns) // 1000, self.peak_kib()
 
     def close_call(self, call: Call, kind: int, header: bytes, body: bytes = b"") -> None:
         """Send the last frame of a call, its logs before it in the same write."""

@@ -6,17 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from runtimes import catalog, interpreters
+from runtimes import interpreters
 from runtimes.catalog import Runtime
-from tests.contract.runtimes.harness import Instance
-
-ALWAYS = ("python3.8", "python3.11", "node20", "node22")
-"""What `bin/check` runs, where it is installed; the others are marked slow."""
-FOUND = [
-    pytest.param(item, id=name, marks=() if name in ALWAYS else pytest.mark.slow)
-    for name, item in catalog.all_runtimes().items()
-    if interpreters.find(item)
-]
+from tests.contract.runtimes.harness import FOUND, Instance
 
 
 @pytest.fixture(params=FOUND)

@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from runtimes import catalog, interpreters
 from runtimes.catalog import Runtime
 from runtimes.interpreters import Interpreter
 from runtimes.protocol.framing import FLAG_STREAM, PREFIX, PREFIX_BYTES, FrameType, encode
@@ -16,6 +19,13 @@ from runtimes.protocol.framing import FLAG_STREAM, PREFIX, PREFIX_BYTES, FrameTy
 FUNCTIONS = Path(__file__).parent / "functions"
 MODULES = {"python": "app", "node": "index"}
 WAIT_SECONDS = 20.0
+ALWAYS = ("python3.8", "python3.11", "node20", "node22")
+"""Tested by `bin/check` where they are installed; the others are marked slow."""
+FOUND = [
+    pytest.param(item, id=name, marks=() if name in ALWAYS else pytest.mark.slow)
+    for name, item in catalog.all_runtimes().items()
+    if interpreters.find(item)
+]
 LAST = (FrameType.REPLY, FrameType.END, FrameType.ERROR)
 
 
@@ -227,3 +237,9 @@ class Instance:
         """One call from INVOKE to its last frame."""
         self.invoke(stream, body, content_type=content_type, wants_stream=wants_stream)
         return self.until(*LAST)
+
+
+def only(language: str) -> pytest.MarkDecorator:
+    """Run a test class for the interpreters of one language."""
+    mine = [param for param in FOUND if str(param.id).startswith(language)]
+    return pytest.mark.parametrize("runtime", mine, indirect=True)

@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 
 from hotswap.core.limits import REQUEST_MAX_BYTES, RESPONSE_MAX_BYTES
-from runtimes.catalog import Runtime
 from runtimes.protocol.framing import FrameType, encode
-from tests.contract.runtimes.harness import Instance
+from tests.contract.runtimes.harness import Instance, only
 
 BOTH = pytest.mark.parametrize("handler", ["echo", "echo_async"])
 ERROR_MAX_BYTES = 64 * 1024
@@ -321,12 +320,8 @@ class TestManyCalls:
         assert said == {(n + 1, f"{word} {n}") for n in numbers for word in ("start", "end")}
 
 
+@only("python")
 class TestPythonOnly:
-    @pytest.fixture(autouse=True)
-    def _python(self, runtime: Runtime) -> None:
-        if runtime.language != "python":
-            pytest.skip("about Python")
-
     def test_exit_in_a_handler_is_an_error_of_that_call(self, instance: Instance) -> None:
         kind, name, message = instance.adopt("leaves").call().error
 
@@ -375,12 +370,8 @@ class TestPythonOnly:
         assert lines[-1] == ("ERROR", "ValueError: broken: ü")
 
 
+@only("node")
 class TestNodeOnly:
-    @pytest.fixture(autouse=True)
-    def _node(self, runtime: Runtime) -> None:
-        if runtime.language != "node":
-            pytest.skip("about Node")
-
     def test_a_callback_gives_the_result(self, instance: Instance) -> None:
         assert instance.adopt("calls_back").call().last.json == "by callback"
 

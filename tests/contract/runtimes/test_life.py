@@ -1,14 +1,13 @@
 """The life of an instance: HELLO, one INIT, calls, the end."""
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from runtimes.catalog import Runtime
 from runtimes.protocol.framing import MAX_FRAME_BYTES, PREFIX, PROTOCOL_VERSION, FrameType
-from tests.contract.runtimes.harness import FUNCTIONS, Instance
+from tests.contract.runtimes.harness import FUNCTIONS, Instance, only
 
 EX_PROTOCOL = 70
 
@@ -188,12 +187,9 @@ class TestControlSocket:
     def test_is_not_left_in_plain_sight(self, instance: Instance) -> None:
         assert instance.adopt("looks_around").call().last.json == [[], False, False]
 
-    def test_answers_after_the_function_closed_low_descriptors(
-        self, boot: Callable[[], Instance], runtime: Runtime
-    ) -> None:
-        if runtime.language != "python":
-            pytest.skip("only Python programs close descriptors by number")
-        descriptors = f"/proc/{boot().adopt('echo').process.pid}/fd"
+    @only("python")
+    def test_has_a_high_number_that_code_does_not_close_by_chance(self, instance: Instance) -> None:
+        descriptors = f"/proc/{instance.adopt('echo').process.pid}/fd"
 
         numbers = [int(name) for name in os.listdir(descriptors)
                    if "socket" in os.readlink(f"{descriptors}/{name}")]  # fmt: skip
