@@ -108,7 +108,7 @@ class CodeCache:
             if digest.hexdigest() != sha256:
                 raise ValueError("its bytes are not those that were uploaded")
         except BaseException:
-            Path(name).unlink(missing_ok=True)
+            os.unlink(name)
             raise
         return Path(name)
 

@@ -65,7 +65,7 @@ class Instance(FrameProtocol):
 
     __slots__ = (
         "_hello", "_ready", "_unread", "cell", "frozen", "idle_since", "init_us", "invocations",
-        "jobs", "last_stream", "memory_kib", "owner", "ready", "started_ms", "stopping",
+        "jobs", "last_stream", "log_stream", "memory_kib", "owner", "ready", "started_ms", "stopping",
         "freezing", "version",
     )  # fmt: skip
 
@@ -76,6 +76,7 @@ class Instance(FrameProtocol):
         self.owner = owner
         self.jobs: dict[int, Job] = {}
         self.last_stream = 0
+        self.log_stream = f"v{version.number}/{cell.id}"
         self.invocations = 0
         self.memory_kib = 0
         self.init_us = 0

@@ -127,7 +127,7 @@ class Lifecycle:
             "memoryMib": version.memory_mib,
             "timeoutMs": version.timeout_ms,
             "instance": cell.id,
-            "logStream": log_stream(version.number, cell.id),
+            "logStream": instance.log_stream,
             "concurrency": version.concurrency,
         }
         try:
@@ -212,11 +212,6 @@ class Lifecycle:
         """Wait for background work; used at the end of the process."""
         while self._tasks:
             await asyncio.wait(self._tasks)
-
-
-def log_stream(version: int, instance: str) -> str:
-    """Name of an instance's log stream, such as `v3/2b1c...`."""
-    return f"v{version}/{instance}"
 
 
 async def _exit_of(cell: Cell) -> CellExit | None:

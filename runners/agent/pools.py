@@ -145,6 +145,7 @@ class Pool:
             job.init_us = min(instance.init_us, waited_us)
         job.queue_us = waited_us - job.init_us
         job.instance_id = instance.id
+        job.log_stream = instance.log_stream
         self.function.running += 1
         self.busy.add(instance)
         if len(instance.jobs) + 1 >= self.version.concurrency:

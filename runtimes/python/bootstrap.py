@@ -308,10 +308,13 @@ class LogHandler(logging.Handler):
 
 
 class ContextLog:
-    """`context.log`."""
+    """`context.log`, which AWS Lambda's functions call, with levels besides."""
 
     def __init__(self, logs: Logs) -> None:
         self._logs = logs
+
+    def __call__(self, message: object) -> None:
+        self.info(message)
 
     def debug(self, message: object) -> None:
         self._logs.write("DEBUG", f"{message}\n")
