@@ -37,7 +37,7 @@ def ensure(lock: str) -> Path:
     if not _works():
         with step("Making .venv"):
             _make()
-    with step(f"Installing {lock}"):
+    with step(f"Installing the packages of {lock}"):
         _sync(lock)
     _STAMP.write_text(json.dumps({lock: wanted}))
     return PYTHON
@@ -99,3 +99,20 @@ def _run(command: Sequence[str], hint: str) -> None:
     if done.returncode != 0:
         last = "\n".join((done.stderr or done.stdout).splitlines()[-12:])
         raise CannotStart(f"{hint[0].upper()}{hint[1:]}.\n{last}")
+
+
+def main(arguments: list[str]) -> int:
+    """`python3 -m hotswap.supervisor.install LOCK`: for the scripts in bin/."""
+    if sys.version_info < (3, 11):
+        sys.stderr.write("HotSwap needs Python 3.11 or newer: PYTHON=python3.11 bin/...\n")
+        return 1
+    try:
+        ensure(*arguments)
+    except CannotStart as failure:
+        sys.stderr.write(f"{failure}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.contrib.auth import get_user_model
-from django.contrib.auth.models import AbstractBaseUser
+from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandParser
 
@@ -40,17 +39,16 @@ class Command(BaseCommand):
         self.stdout.write(json.dumps({"password": password, "token": token}))
 
 
-def _first_admin() -> tuple[AbstractBaseUser, str | None]:
+def _first_admin() -> tuple[User, str | None]:
     """The oldest active superuser; one with a new password where there is none."""
-    users = get_user_model()
-    existing = users.objects.filter(is_superuser=True, is_active=True).order_by("pk").first()
+    existing = User.objects.filter(is_superuser=True, is_active=True).order_by("pk").first()
     if existing is not None:
         return existing, None
     password = secrets.token_urlsafe(12)
-    return users.objects.create_superuser(ADMIN, password=password), password
+    return User.objects.create_superuser(ADMIN, password=password), password
 
 
-def _token(admin: AbstractBaseUser, sha256: str) -> str | None:
+def _token(admin: User, sha256: str) -> str | None:
     """A new token for bin/up; None when the one it has still works."""
     known = PersonalAccessToken.objects.filter(name=TOKEN_NAME, user=admin)
     if known.filter(sha256=sha256, expires_at=None).exists():
