@@ -33,7 +33,8 @@ Log = Callable[[str], None]
 LABEL: Final = "hotswap.runtime"
 INTERPRETER: Final = "/opt/hotswap/interpreter"
 """Where every image has its interpreter; the bootstrap is beside it."""
-_NPM_SECONDS: Final = 300.0
+_SILENCE_SECONDS: Final = 600
+"""How long an engine or a program may say nothing: apt on a slow line."""
 _TAG_DIGITS: Final = 12
 
 
@@ -100,7 +101,7 @@ def ensure_debian_base(suite: str, log: Log) -> str:
 def _engine() -> Iterator[docker.DockerClient]:
     """A client of this machine's engine; its failures become BackendFailed."""
     try:
-        client = docker.from_env()
+        client = docker.from_env(timeout=_SILENCE_SECONDS)
     except DockerException as error:
         raise BackendFailed(f"No Docker engine answers here: {error}") from error
     try:
@@ -247,15 +248,15 @@ def _apt_mirror() -> str:
 
 
 def _import(client: docker.DockerClient, root: Path, suite: str) -> None:
-    with tempfile.TemporaryFile() as archive:
-        with tarfile.open(fileobj=archive, mode="w") as packed:
-            packed.add(root, ".", filter=_without_devices)
-        archive.seek(0)
-        client.api.import_image_from_stream(archive, repository="hotswap/debian", tag=suite)
+    archive = root.with_suffix(".tar")
+    with tarfile.open(archive, "w") as packed:
+        packed.add(root, ".", filter=_without_devices)
+    client.api.import_image_from_file(str(archive), repository="hotswap/debian", tag=suite)
 
 
 def _without_devices(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
-    return None if member.isdev() and not member.isreg() else member
+    """The engine makes its own `/dev`."""
+    return None if member.ischr() or member.isblk() else member
 
 
 def _run(command: list[str], what: str, log: Log | None = None) -> str:
@@ -266,7 +267,7 @@ def _run(command: list[str], what: str, log: Log | None = None) -> str:
             capture_output=True,
             text=True,
             check=False,
-            timeout=_NPM_SECONDS * 2,
+            timeout=_SILENCE_SECONDS,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise BackendFailed(f"{what} did not run: {error}") from error
