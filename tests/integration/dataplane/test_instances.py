@@ -101,10 +101,15 @@ def handler(event, context):
 
     def test_keeps_its_control_socket_from_its_children(self, plane: DataPlane) -> None:
         source = """
-import os, subprocess, sys
+import subprocess, sys
+PROBE = '''
+import os, stat
+sockets = [d for d in range(3, 1024) if os.path.exists(f"/proc/self/fd/{d}")]
+print([d for d in sockets if stat.S_ISSOCK(os.fstat(d).st_mode)])
+'''
 def handler(event, context):
-    code = "import os, stat, sys; print([d for d in range(3, 64) if os.path.exists(f'/proc/self/fd/{d}') and stat.S_ISSOCK(os.fstat(d).st_mode)])"
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, close_fds=False).stdout.strip()
+    command = [sys.executable, "-c", PROBE]
+    return subprocess.run(command, capture_output=True, text=True, close_fds=False).stdout.strip()
 """
         plane.upload("parent", source)
 
@@ -124,7 +129,10 @@ def state_of(plane: DataPlane, version_id: int) -> list[str]:
 
 class TestScaling:
     def test_gives_every_caller_of_a_slow_function_an_instance(self, plane: DataPlane) -> None:
-        source = "import time, uuid\nME = str(uuid.uuid4())\ndef handler(e, c):\n    time.sleep(3)\n    return ME\n"
+        source = (
+            "import time, uuid\nME = str(uuid.uuid4())\n"
+            "def handler(e, c):\n    time.sleep(3)\n    return ME\n"
+        )
         plane.upload("wide", source, timeout_ms=20_000)
 
         with ThreadPoolExecutor(12) as threads:
@@ -190,7 +198,10 @@ class TestNeighbours:
                 "function-timeout",
             ),
             ("while True: print('x' * 1000)", "function-timeout"),
-            ("file = open('/tmp/fill', 'wb')\n    while True: file.write(b'x' * (1 << 20))", "function-raised"),
+            (
+                "file = open('/tmp/fill', 'wb')\n    while True: file.write(b'x' * (1 << 20))",
+                "function-raised",
+            ),
         ],
         ids=["cpu spin", "memory hog", "fork bomb", "log flood", "full /tmp"],
     )
