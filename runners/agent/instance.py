@@ -64,9 +64,9 @@ class Instance(FrameProtocol):
     """
 
     __slots__ = (
-        "_hello", "_ready", "_unread", "cell", "frozen", "idle_since", "init_us", "invocations",
-        "jobs", "last_stream", "log_stream", "memory_kib", "owner", "ready", "started_ms", "stopping",
-        "freezing", "version",
+        "_hello", "_ready", "_unread", "cell", "freezing", "frozen", "idle_since", "init_us",
+        "invocations", "jobs", "last_stream", "log_stream", "memory_kib", "owner", "ready",
+        "started_ms", "stopping", "version",
     )  # fmt: skip
 
     def __init__(self, cell: Cell, version: VersionRoute, owner: Owner) -> None:

@@ -127,11 +127,19 @@ class Runner:
             function = self._functions.setdefault(route.id, Function(route))
             pool = Pool(function, version, self._lifecycle, self._log_book)
             self._pools[version.id] = pool
-            self._stem_cells.prepare(version.runtime)
         return pool
 
+    def _prepare(self, runtime: str) -> None:
+        if runtime in self._runtimes:
+            self._stem_cells.prepare(runtime)
+
     def _on_function(self, function_id: int, route: FunctionRoute | None) -> None:
-        """New limits take hold at once; pools of versions that are gone drain."""
+        """New limits take hold at once; pools of versions that are gone drain.
+
+        A runtime that somebody deployed for gets its stem cells now, before the first call.
+        """
+        if route is not None and route.versions:
+            self._prepare(route.versions[-1].runtime)
         function = self._functions.get(function_id)
         if function is None:
             return
@@ -184,8 +192,6 @@ class Runner:
             asyncio.create_task(self._beat(), name="heartbeat"),
         ]
         stopping: asyncio.Task[Any] = asyncio.create_task(stop.wait(), name="stop")
-        for runtime in self._runtimes[-1:]:
-            self._stem_cells.prepare(runtime)
         ready()
         done, _ = await asyncio.wait([*work, stopping], return_when=asyncio.FIRST_COMPLETED)
         server.close()
