@@ -47,6 +47,9 @@ class Owner(Protocol):
     def on_free(self, instance: "Instance", job: Job, duration_us: int, memory_kib: int) -> None:
         """A call ended and the instance can take another."""
 
+    def on_error(self, instance: "Instance", job: Job, error: dict[str, Any]) -> None:
+        """The function raised; its error object belongs into the log, too."""
+
     def on_gone(self, instance: "Instance", orphans: list[Job]) -> None:
         """The instance died or was killed with these calls in flight."""
 
@@ -213,6 +216,7 @@ class Instance(FrameProtocol):
         duration_us, memory_kib = int(header[1]), int(header[2])
         error = _decode_error(body)
         job = self._take(stream)
+        self.owner.on_error(self, job, error)
         job.fail(slug, error, duration_us=duration_us, memory_kib=memory_kib)
         self.owner.on_free(self, job, duration_us, memory_kib)
 

@@ -187,6 +187,12 @@ class Pool:
     def on_logs(self, instance: Instance, job: Job | None, dropped: int, lines: list[Any]) -> None:
         self._log_book.lines(self.function.route, self.version, instance.id, job, dropped, lines)
 
+    def on_error(self, instance: Instance, job: Job, error: dict[str, Any]) -> None:
+        lines = [f"{error.get('errorType')}: {error.get('errorMessage')}"]
+        lines += [str(line).rstrip() for line in error.get("stackTrace") or []]
+        now_ms = clock.epoch_ms()
+        self.on_logs(instance, job, 0, [(now_ms, "ERROR", "\n".join(lines))])
+
     # Instances
 
     def _start_one(self) -> None:

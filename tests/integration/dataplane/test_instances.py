@@ -247,6 +247,16 @@ class TestLogs:
             ("PLATFORM", "START"), ("INFO", "hello"), ("PLATFORM", "END"), ("PLATFORM", "REPORT"),
         ]  # fmt: skip
 
+    def test_hold_the_error_that_a_function_raised(self, plane: DataPlane) -> None:
+        plane.upload("erring", "def handler(event, context):\n    raise ValueError('bad day')\n")
+
+        request_id = plane.invoke("erring").json()["instance"]
+
+        plane.wait(lambda: len(lines_of(plane, request_id)) >= 4)
+        error = next(line for line in lines_of(plane, request_id) if line.level == "ERROR")
+        assert error.text.startswith("ValueError: bad day\n")
+        assert 'app.py", line 2' in error.text
+
     def test_keep_what_children_write_past_the_bootstrap(self, plane: DataPlane) -> None:
         source = (
             "import os, time\ndef handler(event, context):\n    os.write(1, b'raw line\\n')\n"
