@@ -2,8 +2,8 @@
 
 from django.urls import path
 
-from runners.consumers import LogConsumer
+from runners.consumers import log_socket
 
 websocket_urlpatterns = [
-    path("ws/functions/<str:name>/logs", LogConsumer.as_asgi()),
+    path("ws/functions/<str:name>/logs", log_socket),
 ]

@@ -7,13 +7,13 @@ reader who comes back with the last number it saw misses nothing.
 
 import asyncio
 import contextlib
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, Final
 from urllib.parse import parse_qs
 
 import msgspec
 from channels.db import database_sync_to_async
-from channels.generic.websocket import AsyncWebsocketConsumer
 
 from functions import selectors as functions
 from hotswap.access import sockets
@@ -23,7 +23,6 @@ from hotswap.core.errors import (
     Forbidden,
     HotSwapError,
     NotFound,
-    PayloadTooLarge,
     Unauthenticated,
 )
 from runners import live
@@ -43,6 +42,12 @@ QUESTION_BYTES: Final = 8_192
 
 _CLOSE_CODES = {Unauthenticated: 4401, Forbidden: 4403, NotFound: 4404, BadRequest: 4400}
 
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+log = logging.getLogger("hotswap.logs")
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -52,6 +57,13 @@ class _Question(msgspec.Struct, tag_field="type", tag="auth", forbid_unknown_fie
     token: str
 
 
+_question = msgspec.json.Decoder(_Question).decode
+
+
+class _Gone(Exception):
+    """The visitor left."""
+
+
 class _Asked(msgspec.Struct):
     """The address's query. `after`: the last number seen; None is a fresh look."""
 
@@ -59,74 +71,99 @@ class _Asked(msgspec.Struct):
     query: LogQuery
 
 
-class LogConsumer(AsyncWebsocketConsumer):
+async def log_socket(scope: Scope, receive: Receive, send: Send) -> None:
+    """The ASGI application of one visit.
+
+    Not one of Channels' consumers: they refuse visitors when the channel layer is down, and
+    wait for a message while they close, which keeps Granian from sending the close frame.
+    """
+    await receive()
+    await send({"type": "websocket.accept"})
+    visit = LogVisit(scope, send)
+    tasks = {asyncio.create_task(visit.hear(receive)), asyncio.create_task(visit.serve())}
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        ends = await asyncio.gather(*tasks, return_exceptions=True)
+    for end in ends:
+        if isinstance(end, HotSwapError):
+            await visit.refuse(end)
+
+
+class LogVisit:
     """Sends `ready`, then `lines`, `gap` and `heartbeat`; before an abnormal end `problem`.
 
     A slow reader slows down its own reading of the store and nobody else. When it falls
     more than `LAG_LINES` behind it gets a `gap` that says which numbers it can fetch.
     """
 
-    async def connect(self) -> None:
-        self._token = sockets.bearer_token(self.scope)
-        self._news = asyncio.Event()
+    def __init__(self, scope: Scope, send: Send) -> None:
+        self._scope = scope
+        self._send = send
+        self._name: str = scope["url_route"]["kwargs"]["name"]
+        self._function_id = 0
+        self._token = sockets.bearer_token(scope)
         self._token_given = asyncio.Event()
-        await self.accept()
-        self._task = asyncio.create_task(self._serve())
+        self._news = asyncio.Event()
 
-    async def disconnect(self, code: int) -> None:
-        self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
+    async def hear(self, receive: Receive) -> None:
+        """Take the visitor's token; return when it leaves.
 
-    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
-        try:
-            if not text_data or len(text_data) > QUESTION_BYTES:
-                raise PayloadTooLarge("Only a token is expected here.")
-            self._token = msgspec.json.decode(text_data, type=_Question).token
-        except (msgspec.DecodeError, HotSwapError):
-            await self._end(BadRequest('Only {"type": "auth", "token": "..."} is understood.'))
-        else:
+        Raises:
+            BadRequest: it said something else.
+        """
+        while (message := await receive())["type"] == "websocket.receive":
+            text = message.get("text") or ""
+            try:
+                if len(text) > QUESTION_BYTES:
+                    raise msgspec.DecodeError
+                self._token = _question(text).token
+            except msgspec.DecodeError:
+                expected = 'Only {"type": "auth", "token": "..."} is understood.'
+                raise BadRequest(expected) from None
             self._token_given.set()
 
-    async def logs_hint(self, hint: dict[str, Any]) -> None:
-        """The channel layer says that there are new lines."""
-        self._news.set()
+    async def serve(self) -> None:
+        """Let the visitor in and send lines until it is cancelled.
 
-    async def _serve(self) -> None:
-        """Everything from the handshake to the end; never lets an error out."""
-        watched = ""
+        Raises:
+            HotSwapError: why the visit ends.
+        """
         try:
-            await self._authorise(wait=True)
-            self._name = self.scope["url_route"]["kwargs"]["name"]
+            await self._authorise(wait=not sockets.is_browser(self._scope))
             self._function_id = await _function_id(self._name)
-            asked = _asked(self.scope)
-            watched = live.group(self._function_id)
-            await self._watch(watched)
-            await self._pump(asked)
-        except HotSwapError as error:
-            await self._end(error)
-        finally:
-            if watched:
-                with contextlib.suppress(Exception):
-                    await self.channel_layer.group_discard(watched, self.channel_name)
+            asked = _asked(self._scope)
+            follower = asyncio.create_task(live.follow(self._function_id, self._news))
+            try:
+                await self._pump(asked)
+            finally:
+                follower.cancel()
+        except (_Gone, HotSwapError):
+            raise
+        except Exception as exc:
+            log.exception("a log websocket failed")
+            raise HotSwapError("Something broke on our side; connect again.") from exc
+
+    async def refuse(self, error: HotSwapError) -> None:
+        """Say why, then close; the visitor may be gone already."""
+        with contextlib.suppress(_Gone):
+            await self._say(type="problem", problem=error.problem())
+            code = _CLOSE_CODES.get(type(error), 1011)
+            await self._send({"type": "websocket.close", "code": code})
 
     async def _authorise(self, *, wait: bool = False) -> None:
         """Check the visitor anew; at first wait a while for a token to arrive."""
         try:
-            visitor = await sockets.visitor(self.scope, self._token)
+            visitor = await sockets.visitor(self._scope, self._token)
         except Unauthenticated:
             if not wait or self._token is not None:
                 raise
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._token_given.wait(), TOKEN_SECONDS)
-            visitor = await sockets.visitor(self.scope, self._token)
+            visitor = await sockets.visitor(self._scope, self._token)
         visitor.require(SCOPE)
-
-    async def _watch(self, group: str) -> None:
-        """Ask for hints; without a channel layer the look every second has to do."""
-        with contextlib.suppress(Exception):
-            async with asyncio.timeout(POLL_SECONDS):
-                await self.channel_layer.group_add(group, self.channel_name)
 
     async def _pump(self, asked: _Asked) -> None:
         page = await self._first(asked)
@@ -177,14 +214,13 @@ class LogConsumer(AsyncWebsocketConsumer):
             await self._say(type="lines", lines=[_line(line) for line in lines], cursor=cursor)
 
     async def _say(self, **message: object) -> None:
-        await self.send(text_data=_encode(message).decode())
+        try:
+            await self._send({"type": "websocket.send", "text": _encode(message).decode()})
+        except (RuntimeError, OSError) as exc:  # each server has its own word for "closed"
+            raise _Gone from exc
 
-    async def _end(self, error: HotSwapError) -> None:
-        await self._say(**{**error.problem(), "type": "problem", "problem": error.slug})
-        await self.close(code=_CLOSE_CODES.get(type(error), 1011))
 
-
-def _asked(scope: dict[str, Any]) -> _Asked:
+def _asked(scope: Scope) -> _Asked:
     """The parameters of the address; raises BadRequest."""
     given = {name: values[-1] for name, values in parse_qs(scope["query_string"].decode()).items()}
     after = given.get("after")

@@ -37,6 +37,11 @@ def bearer_token(scope: Scope) -> str | None:
     return token.strip() if scheme.lower() == "bearer" else None
 
 
+def is_browser(scope: Scope) -> bool:
+    """Whether a page opened the websocket; programs name no origin."""
+    return bool(_header(scope, b"origin"))
+
+
 async def visitor(scope: Scope, token: str | None) -> Visitor:
     """Who holds this token, or else this session; looks again each time it is asked.
 
