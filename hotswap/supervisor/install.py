@@ -85,7 +85,15 @@ def _sync(lock: str) -> None:
     if not uv.exists():
         _make()
     _run(
-        [str(uv), "pip", "sync", "--quiet", "--require-hashes", str(ROOT / lock)],
+        [
+            str(uv),
+            "pip",
+            "sync",
+            "--quiet",
+            "--compile-bytecode",
+            "--require-hashes",
+            str(ROOT / lock),
+        ],
         f"the packages of {lock} could not be installed; check the connection to the package"
         " index and the free space on the disk",
     )
@@ -103,7 +111,7 @@ def _run(command: Sequence[str], hint: str) -> None:
 
 def main(arguments: list[str]) -> int:
     """`python3 -m hotswap.supervisor.install LOCK`: for the scripts in bin/."""
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036  this module runs on any system's Python
         sys.stderr.write("HotSwap needs Python 3.11 or newer: PYTHON=python3.11 bin/...\n")
         return 1
     try:

@@ -3,6 +3,7 @@
 import base64
 import io
 import sys
+import time
 import zipfile
 
 import httpx2
@@ -10,6 +11,7 @@ import httpx2
 from hotswap.supervisor.failures import CannotStart
 
 NAME = "hello"
+_ROUTED_SECONDS = 10.0
 _SOURCE = '''\
 """A first function: greets whoever calls it."""
 
@@ -47,11 +49,18 @@ def call(api: httpx2.Client) -> None:
     Raises:
         CannotStart: no reply, or not the expected one.
     """
-    reply = api.post(f"/api/v1/functions/{NAME}/invoke", json={"payload": {"name": "bin/up"}})
-    if reply.status_code != 200 or "Hello, bin/up!" not in reply.text:
-        raise CannotStart(
-            f"The sample function at {api.base_url} answered {reply.status_code}: {reply.text}"
-        )
+    deadline = time.monotonic() + _ROUTED_SECONDS
+    while True:
+        reply = api.post(f"/api/v1/functions/{NAME}/invoke", json={"payload": {"name": "bin/up"}})
+        if reply.status_code == 200 and "Hello, bin/up!" in reply.text:
+            return
+        routed = reply.status_code not in (401, 404, 503)  # a gateway learns of it in a moment
+        if routed or time.monotonic() > deadline:
+            break
+        time.sleep(0.1)
+    raise CannotStart(
+        f"The sample function at {api.base_url} answered {reply.status_code}: {reply.text}"
+    )
 
 
 def _runtime() -> str:

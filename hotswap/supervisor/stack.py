@@ -59,7 +59,14 @@ class Stack:
                 ready=says(" ready."),
                 stop_seconds=_WORKER_STOP_SECONDS,
             ),
-            self.python("beat", *celery, "beat", "--pidfile=", "--loglevel=INFO", ready=says("beat: Starting")),
+            self.python(
+                "beat",
+                *celery,
+                "beat",
+                "--pidfile=",
+                "--loglevel=INFO",
+                ready=says("beat: Starting"),
+            ),
         ]
 
     def _web(self) -> Spec:

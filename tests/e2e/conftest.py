@@ -1,0 +1,56 @@
+"""Running platforms for journeys. One per backend is shared by all tests of a session."""
+
+import os
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from hotswap.supervisor.isolation import docker_answers
+from tests.e2e.stack import Stack
+
+StackOn = Callable[[str], Stack]
+
+
+@pytest.fixture(scope="session")
+def stack_on() -> Iterator[StackOn]:
+    """Starts the platform on a backend; the second request for it gets the same one."""
+    running: dict[str, Stack] = {}
+
+    def on(backend: str) -> Stack:
+        _require(backend)
+        if backend not in running:
+            running[backend] = Stack(backend)
+            running[backend].start()
+        return running[backend]
+
+    yield on
+    for stack in running.values():
+        stack.close()
+
+
+@pytest.fixture(scope="session")
+def stack(stack_on: StackOn) -> Stack:
+    """The platform with the sandbox backend. Tests use functions of their own names."""
+    return stack_on("sandbox")
+
+
+@pytest.fixture(scope="session")
+def docker_stack(stack_on: StackOn) -> Stack:
+    """The platform with the docker backend."""
+    return stack_on("docker")
+
+
+@pytest.fixture
+def own_stack() -> Iterator[Stack]:
+    """A platform, not started, for a test that stops or breaks it."""
+    _require("sandbox")
+    stack = Stack("sandbox")
+    yield stack
+    stack.close()
+
+
+def _require(backend: str) -> None:
+    if backend == "sandbox" and os.geteuid() != 0:
+        pytest.skip("the sandbox backend needs root")
+    if backend == "docker" and not docker_answers():
+        pytest.skip("no Docker engine answers")
