@@ -88,6 +88,7 @@ def make_root(root: Path, program: Program) -> None:
     for entry in (root, *root.rglob("*")):
         if not entry.is_symlink():
             entry.chmod(0o755 if entry.is_dir() else 0o644)
+    (root / "tmp").chmod(0o1777)  # runc gives a tmpfs the mode of what it is mounted on
 
 
 def _make_mount_point(root: Path, path: Path) -> None:

@@ -18,13 +18,14 @@ _PERIOD_US: Final = 100_000
 
 
 def container_config(
-    *, image: str, labels: dict[str, str], meeting: Path, parent: str, apparmor: bool
+    *, image: str, labels: dict[str, str], meeting: Path, parent: str, shared: bool, apparmor: bool
 ) -> dict[str, Any]:
     """What to create.
 
     Args:
         meeting: the host's directory that is `/run/hs` inside.
         parent: control group for all cells; empty is the engine's own.
+        shared: mounts made below `meeting` later are to appear inside.
         apparmor: the engine's machine has AppArmor.
     """
     return {
@@ -39,18 +40,20 @@ def container_config(
         "AttachStderr": True,
         "Labels": labels,
         "StopTimeout": STOP_SECONDS,
-        "HostConfig": _host(meeting, parent, apparmor),
+        "HostConfig": _host(meeting, parent, shared, apparmor),
     }
 
 
-def _host(meeting: Path, parent: str, apparmor: bool) -> dict[str, Any]:
+def _host(meeting: Path, parent: str, shared: bool, apparmor: bool) -> dict[str, Any]:
     tmp = f"rw,noexec,nosuid,nodev,mode=1777,size={bundle.STEM_LIMITS.tmp_mib}m"
     return {
         "CapDrop": ["ALL"],
         "SecurityOpt": _security(apparmor),
         "ReadonlyRootfs": True,
+        "MaskedPaths": list(bundle.MASKED_PATHS),
+        "ReadonlyPaths": list(bundle.READ_ONLY_PATHS),
         "Tmpfs": {"/tmp": f"{tmp},nr_inodes={bundle.TMP_INODES}"},  # noqa: S108 - inside
-        "Mounts": [_meeting_mount(meeting)],
+        "Mounts": [_meeting_mount(meeting, shared)],
         "NetworkMode": "none",
         "IpcMode": "none",
         "Sysctls": {"net.ipv4.ping_group_range": "1 0"},
@@ -80,13 +83,13 @@ def _security(apparmor: bool) -> list[str]:
     return [*options, "apparmor=docker-default"] if apparmor else options
 
 
-def _meeting_mount(meeting: Path) -> dict[str, Any]:
+def _meeting_mount(meeting: Path, shared: bool) -> dict[str, Any]:
     return {
         "Type": "bind",
         "Source": str(meeting),
         "Target": bundle.INSIDE,
         "ReadOnly": True,
-        "BindOptions": {"Propagation": "rslave"},
+        "BindOptions": {"Propagation": "rslave" if shared else "rprivate"},
     }
 
 

@@ -200,7 +200,7 @@ class DockerBackend:
         except BaseException:
             # Half made, by an error or because the caller gave up: finish, then remove.
             await asyncio.wait((making,))
-            await cell.stop()
+            await cell.abandon()
             raise
         return cell
 
@@ -211,6 +211,7 @@ class DockerBackend:
             labels={LABEL: self._placing.mark},
             meeting=meeting,
             parent=self._parent,
+            shared=self._hands is self._privileged,
             apparmor=self._apparmor,
         )
         await cell.boot(config, on_output)
@@ -227,8 +228,6 @@ class DockerBackend:
 class DockerCell:
     """One container, named after the cell."""
 
-    control: socket.socket
-
     def __init__(
         self, cell_id: str, engine: Engine, hands: Hands, on_gone: Callable[[str], None]
     ) -> None:
@@ -239,7 +238,14 @@ class DockerCell:
         self._output: AttachedOutput | None = None
         self._ended: asyncio.Future[CellExit] = asyncio.get_running_loop().create_future()
         self._watching: asyncio.Task[None] | None = None
+        self._stopping: asyncio.Future[None] | None = None
+        self._control: socket.socket | None = None
         self._frozen = False
+
+    @property
+    def control(self) -> socket.socket:
+        assert self._control is not None, "boot() comes first"
+        return self._control
 
     async def boot(self, config: dict[str, Any], on_output: Output) -> None:
         """Create, attach, start, and meet the bootstrap."""
@@ -253,7 +259,7 @@ class DockerCell:
         if not arriving.done():
             arriving.cancel()
             raise BackendFailed(f"Container {self.id} ended before its bootstrap connected.")
-        self.control = arriving.result()
+        self._control = arriving.result()
 
     async def _watch(self, output: AttachedOutput) -> None:
         """Find out how the container ended, once its output has."""
@@ -265,6 +271,12 @@ class DockerCell:
                     self._set_ended(ended)
                 else:  # it closed its output and lives on
                     await asyncio.sleep(_LOOK_SECONDS)
+
+    async def abandon(self) -> None:
+        """Stop it and its control socket, which nobody took over."""
+        if self._control is not None:
+            self._control.close()
+        await self.stop()
 
     async def adopt(self, code: Path, limits: CellLimits) -> str:
         return await self._hands.adopt(self.id, code, limits)
@@ -286,6 +298,11 @@ class DockerCell:
             return _UNKNOWN
 
     async def stop(self) -> None:
+        if self._stopping is None:
+            self._stopping = asyncio.ensure_future(self._stop())
+        await asyncio.shield(self._stopping)
+
+    async def _stop(self) -> None:
         with contextlib.suppress(BackendFailed):
             await self._hands.stop(self.id)
         await self._engine.call(partial(_remove, name=self.id))

@@ -54,7 +54,7 @@ class SandboxBackend:
         try:
             await asyncio.shield(making)
         except asyncio.CancelledError:
-            making.add_done_callback(lambda _: asyncio.ensure_future(cell.stop()))
+            making.add_done_callback(lambda _: asyncio.ensure_future(cell.abandon()))
             raise
         return cell
 
@@ -69,8 +69,6 @@ class SandboxBackend:
 class SandboxCell:
     """One cell, known to the privileged process by its id."""
 
-    control: socket.socket
-
     def __init__(
         self,
         cell_id: str,
@@ -83,18 +81,30 @@ class SandboxCell:
         self._output = OutputPipe(on_output)
         self._on_gone = on_gone
         self._ended: asyncio.Future[CellExit] = asyncio.get_running_loop().create_future()
+        self._control: socket.socket | None = None
         self._frozen = False
+
+    @property
+    def control(self) -> socket.socket:
+        assert self._control is not None, "boot() comes first"
+        return self._control
 
     async def boot(self, runtime: str) -> None:
         """Have it made; nothing is left of it when that fails."""
         try:
-            self.control = await self._privileged.create(
+            self._control = await self._privileged.create(
                 self.id, runtime, self._output.writer, self._set_ended
             )
         except BaseException:
             self._close()
             raise
         self._output.close_writer()
+
+    async def abandon(self) -> None:
+        """Stop it and its control socket, which nobody took over."""
+        if self._control is not None:
+            self._control.close()
+        await self.stop()
 
     async def adopt(self, code: Path, limits: CellLimits) -> str:
         return await self._privileged.adopt(self.id, code, limits)
