@@ -1,0 +1,1 @@
+"""The portal's pages: each asks one or two selectors, or one service, and draws the answer."""

@@ -1,0 +1,185 @@
+// A function's live log: a websocket that resumes by line number, a filter, and a list that only
+// holds the lines in view.
+
+import { $, debounced, make, pageData } from "./dom.js";
+import { clockTime } from "./times.js";
+
+const setup = pageData("setup");
+const KEPT = 20_000;
+const LINE_PX = 20;
+const SPARE = 12;
+const RETRY_MS = [500, 1000, 2000, 4000, 8000, 15_000];
+const SILENT_MS = 40_000; // two heartbeats and a bit
+
+const box = $("#log");
+const space = $("#log-space");
+const text = $("#log-text");
+const level = $("#log-level");
+const pauseButton = $("#log-pause");
+
+let lines = [];
+let shown = [];
+let waiting = [];
+let cursor = null;
+let isPaused = false;
+let forgotten = 0;
+let tries = 0;
+let heardAt = 0;
+let socket = null;
+
+// Filtering
+
+function matcher() {
+  const wanted = text.value.trim().toLowerCase();
+  const levels = new Set(level.value ? level.value.split(",") : []);
+  return (line) =>
+    line.level === "GAP" ||
+    ((!levels.size || levels.has(line.level)) &&
+      (!wanted || line.text.toLowerCase().includes(wanted) || line.requestId.includes(wanted)));
+}
+
+function refilter() {
+  const matches = matcher();
+  shown = lines.filter(matches);
+  draw(true);
+}
+
+// Drawing: every line has the same height, so its place is its number times that.
+
+const isAtEnd = () => box.scrollHeight - box.scrollTop - box.clientHeight < LINE_PX * 2;
+
+function row(line, index) {
+  const element = make("div", { class: "log-line", "data-level": line.level });
+  element.style.top = `${index * LINE_PX}px`;
+  if (line.level === "GAP") {
+    element.append(make("span", {}), make("span", {}), make("span", { class: "who" }), make("span", { class: "text" }, line.text));
+    return element;
+  }
+  const who = make("button", { type: "button", class: "who", tabindex: "-1", title: `Only request ${line.requestId}` });
+  who.textContent = line.requestId.slice(-8);
+  who.addEventListener("click", () => {
+    text.value = line.requestId;
+    refilter();
+  });
+  element.append(
+    make("time", { title: line.time }, clockTime(Date.parse(line.time))),
+    make("span", { class: "level" }, line.level),
+    who,
+    make("span", { class: "text", title: line.text.length > 120 ? line.text : null }, line.text.split("\n", 1)[0]),
+  );
+  return element;
+}
+
+function draw(follow = isAtEnd()) {
+  space.style.height = `${shown.length * LINE_PX}px`;
+  if (follow && !isPaused) box.scrollTop = box.scrollHeight;
+  const first = Math.max(0, Math.floor(box.scrollTop / LINE_PX) - SPARE);
+  const last = Math.ceil((box.scrollTop + box.clientHeight) / LINE_PX) + SPARE;
+  space.replaceChildren(...shown.slice(first, last).map((line, index) => row(line, first + index)));
+  const part = shown.length === lines.length ? "" : `${shown.length.toLocaleString("en")} of `;
+  const more = forgotten ? `, ${forgotten.toLocaleString("en")} older ones let go` : "";
+  const held = waiting.length ? `, ${waiting.length.toLocaleString("en")} waiting` : "";
+  $("#log-count").textContent = `${part}${lines.length.toLocaleString("en")} lines${more}${held}`;
+  if (!shown.length) space.replaceChildren(emptyNote());
+}
+
+function emptyNote() {
+  const words = lines.length
+    ? "No line matches the filter."
+    : "Nothing was printed yet. Lines appear here within a second of being printed.";
+  return make("p", { class: "empty muted" }, words);
+}
+
+function add(fresh) {
+  if (isPaused) {
+    waiting.push(...fresh);
+    if (waiting.length > KEPT) waiting = waiting.slice(-KEPT);
+    return draw(false);
+  }
+  const follow = isAtEnd();
+  lines.push(...fresh);
+  const extra = lines.length - KEPT;
+  if (extra > 0) {
+    lines = lines.slice(extra);
+    forgotten += extra;
+    shown = lines.filter(matcher());
+  } else {
+    shown.push(...fresh.filter(matcher()));
+  }
+  return draw(follow);
+}
+
+// The connection
+
+function say(tone, words) {
+  const state = $("#log-state");
+  $(".dot", state).className = `dot ${tone}`;
+  $("span:last-child", state).textContent = words;
+}
+
+const takes = {
+  ready: () => say("ok", "Live"),
+  heartbeat: (message) => {
+    cursor = message.cursor;
+  },
+  lines: (message) => {
+    cursor = message.cursor;
+    add(message.lines);
+  },
+  gap: (message) => {
+    cursor = message.last;
+    const count = message.count.toLocaleString("en");
+    add([{ level: "GAP", text: `${count} lines left out: this page could not keep up. The API has them.` }]);
+  },
+  problem: (message) => {
+    say("bad", message.detail);
+    tries = RETRY_MS.length - 1;
+  },
+};
+
+function connect() {
+  const scheme = location.protocol === "https:" ? "wss" : "ws";
+  const after = cursor === null ? "" : `?after=${cursor}`;
+  socket = new WebSocket(`${scheme}://${location.host}/ws/functions/${encodeURIComponent(setup.function)}/logs${after}`);
+  heardAt = Date.now();
+  socket.addEventListener("message", (event) => {
+    heardAt = Date.now();
+    const message = JSON.parse(event.data);
+    if (message.type === "ready") tries = 0;
+    takes[message.type]?.(message);
+  });
+  socket.addEventListener("close", () => {
+    const wait = RETRY_MS[Math.min(tries, RETRY_MS.length - 1)];
+    tries += 1;
+    say("warn", `Reconnecting, try ${tries}…`);
+    setTimeout(connect, wait);
+  });
+}
+
+setInterval(() => {
+  if (Date.now() - heardAt > SILENT_MS) socket.close();
+}, 5000);
+
+// Controls
+
+pauseButton.addEventListener("click", () => {
+  isPaused = !isPaused;
+  pauseButton.setAttribute("aria-pressed", String(isPaused));
+  $("span", pauseButton).textContent = isPaused ? "Resume" : "Pause";
+  if (isPaused) return;
+  const held = waiting;
+  waiting = [];
+  add(held);
+});
+$("#log-clear").addEventListener("click", () => {
+  lines = [];
+  shown = [];
+  forgotten = 0;
+  draw(true);
+});
+text.addEventListener("input", debounced(refilter, 100));
+level.addEventListener("change", refilter);
+box.addEventListener("scroll", () => requestAnimationFrame(() => draw(false)), { passive: true });
+
+draw(true);
+connect();
