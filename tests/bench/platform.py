@@ -1,0 +1,140 @@
+"""The system that is measured, and what a benchmark may ask of it."""
+
+import re
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import httpx2
+
+from tests.bench import processes
+from tests.bench.caller import Caller
+from tests.bench.figures import NotMeasured
+from tests.bench.load import Place
+from tests.bench.samples import Sample
+from tests.e2e.stack import Stack
+
+ROLES = {"gateway": ("gateway",), "runner": ("runner", "sandboxd")}
+"""Role -> how the names of its processes begin; the runner has a privileged helper."""
+
+
+class Platform(Protocol):
+    """What a benchmark may ask of the system under test."""
+
+    gateway_url: str
+    token: str
+
+    def deploy(self, name: str, sample: Sample, **settings: Any) -> int:
+        """Upload a version that a call of the gateway finds from now on; its number.
+
+        Args:
+            settings: `entry`, the handler's name in the sample; `max_instances`, `max_queue`.
+        """
+
+    def pids(self, role: str) -> list[int]:
+        """Processes of a role: gateway, runner, instances."""
+
+    def seed(self, functions: int) -> None:
+        """Have so many functions in the routing table that are never called."""
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+
+def place(platform: Platform, function: str) -> Place:
+    """Where wrk calls a function."""
+    return Place(f"{platform.gateway_url}/api/v1/functions/{function}/invoke", platform.token)
+
+
+def caller(platform: Platform) -> Caller:
+    """A caller for single calls."""
+    return Caller(platform.gateway_url, platform.token)
+
+
+def wait(condition: Callable[[], object], within: float, what: str) -> None:
+    """Wait until it is true; raise NotMeasured, naming `what`, when it does not come true."""
+    deadline = time.monotonic() + within
+    while not condition():
+        if time.monotonic() > deadline:
+            raise NotMeasured(f"{what}: not within {within:g} s")
+        time.sleep(0.02)
+
+
+class WholeStack:
+    """Web, workers, stores, gateway and runner, as `bin/up` starts them."""
+
+    def __init__(self, backend: str) -> None:
+        self._stack = Stack(backend)
+        self.gateway_url = self._stack.gateway_url
+        self.token = ""
+
+    def start(self) -> None:
+        self._stack.start()
+        self.token = self._stack.token
+
+    def stop(self) -> None:
+        self._stack.close()
+
+    def deploy(self, name: str, sample: Sample, **settings: Any) -> int:
+        entry = settings.pop("entry", "handler")
+        if self._call("GET", f"/{name}", allow=404).status_code == 404:
+            document = {
+                "name": name, "runtime": sample.runtime, "handler": sample.entry(entry),
+                "files": sample.files, "timeout": 60, **_camel_cased(settings),
+            }  # fmt: skip
+            self._call("POST", "", document)
+            number = 1
+        else:
+            made = self._call("POST", f"/{name}/versions", {"files": sample.files})
+            number = int(made.json()["version"].removeprefix("v"))
+        wait_routed(self, name, number)
+        return number
+
+    def _call(
+        self, method: str, path: str, document: dict[str, Any] | None = None, allow: int = 0
+    ) -> httpx2.Response:
+        reply = self._stack.api.request(method, f"/api/v1/functions{path}", json=document)
+        if reply.status_code >= 400 and reply.status_code != allow:
+            raise NotMeasured(
+                f"{method} {path} was refused ({reply.status_code}): {reply.text[:500]}"
+            )
+        return reply
+
+    def pids(self, role: str) -> list[int]:
+        running = self._stack.pids()
+        if role == "instances":
+            return processes.bootstraps(self._stack.directory.name, self.pids("runner"))
+        return [pid for name, pid in running.items() if name.startswith(ROLES[role])]
+
+    def seed(self, functions: int) -> None:
+        raise NotImplementedError
+
+
+def warm_up(platform: Platform, function: str, body: bytes) -> None:
+    """Call once and wait for the answer, however long the first instance takes."""
+    with caller(platform) as calls:
+        answer = calls.call(function, body)
+    if answer.status != 200:
+        raise NotMeasured(f"{function} answered {answer.status}: {answer.body[:500]!r}")
+
+
+def _camel_cased(settings: dict[str, Any]) -> dict[str, Any]:
+    return {
+        re.sub("_([a-z])", lambda found: found[1].upper(), name): value
+        for name, value in settings.items()
+    }
+
+
+def wait_routed(platform: Platform, name: str, number: int) -> None:
+    """Wait until the gateway can route to a version, without starting an instance of it.
+
+    A call to an alias that does not exist is refused with the names that do.
+    """
+    with caller(platform) as calls:
+        wait(lambda: _knows(calls, name, number), 60, f"version {number} of {name} routed")
+
+
+def _knows(calls: Caller, name: str, number: int) -> bool:
+    answer = calls.call(name, alias="no-such-alias")
+    return re.search(rf"\bv{number}\b", answer.body.decode()) is not None
