@@ -39,6 +39,22 @@ def function_names(*, ids: list[int] | None = None) -> dict[int, str]:
     return dict(functions.values_list("id", "name"))
 
 
+def function_name_of(column: str) -> Subquery:
+    """For other apps' queries: the name of the function whose id is in their `column`."""
+    return Subquery(Function.objects.filter(id=OuterRef(column)).values("name")[:1])
+
+
+def names_like(*, prefix: str) -> set[str]:
+    """Names that begin so, also of deleted functions: they are taken."""
+    return set(Function.objects.filter(name__startswith=prefix).values_list("name", flat=True))
+
+
+def runtimes_in_use() -> list[str]:
+    """Runtimes of functions in service, each once."""
+    rows = Function.objects.filter(deleted_at=None).order_by("runtime")
+    return list(rows.values_list("runtime", flat=True).distinct())
+
+
 def function_lock(*, name: str, deleted: bool = False) -> Function:
     """A function whose row is locked until the transaction ends.
 
@@ -115,6 +131,24 @@ def version_owners(*, ids: Iterable[int]) -> dict[int, int]:
     return dict(rows.values_list("id", "function_id"))
 
 
+def versions_newest(*, function_ids: Iterable[int]) -> dict[int, FunctionVersion]:
+    """The newest version of each function by function id; functions without code are left out."""
+    rows = FunctionVersion.objects.filter(function_id__in=list(function_ids))
+    newest = rows.order_by("function_id", "-number").distinct("function_id").defer("environment")
+    return {version.function_id: version for version in newest}
+
+
+def version_recent(*, limit: int) -> QuerySet[FunctionVersion]:
+    """The newest versions of all functions in service."""
+    rows = FunctionVersion.objects.filter(function__deleted_at=None).select_related("function")
+    return rows.order_by("-id").defer("environment")[:limit]
+
+
+def has_second_version() -> bool:
+    """Whether any function has been changed since it was made."""
+    return FunctionVersion.objects.filter(number__gt=1).exists()
+
+
 def version_ids(*, name: str) -> list[int]:
     """Ids of a function's versions, deleted functions included."""
     rows = FunctionVersion.objects.filter(function__name=name)
@@ -124,6 +158,20 @@ def version_ids(*, name: str) -> list[int]:
 def alias_list(*, function: Function) -> QuerySet[Alias]:
     """Aliases of a function with their targets."""
     return Alias.objects.filter(function=function).prefetch_related(_targets())
+
+
+def has_alias() -> bool:
+    """Whether there is any alias."""
+    return Alias.objects.exists()
+
+
+def aliases_by_function(*, function_ids: Iterable[int]) -> dict[int, list[Alias]]:
+    """Aliases with their targets by function id, each function's by name."""
+    rows = Alias.objects.filter(function_id__in=list(function_ids)).order_by("name")
+    found: dict[int, list[Alias]] = {}
+    for alias in rows.prefetch_related(_targets()):
+        found.setdefault(alias.function_id, []).append(alias)
+    return found
 
 
 def alias_get(*, function: Function, name: str) -> Alias:

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from datetime import datetime
 from typing import Any, Final
 from urllib.parse import parse_qs
 
@@ -259,16 +260,19 @@ def _line(line: LogRow) -> dict[str, object]:
     }
 
 
-def _iso(moment: Any) -> str:
-    text: str = moment.isoformat(timespec="milliseconds")
-    return text.replace("+00:00", "Z")
+def _iso(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-@database_sync_to_async
-def _function_id(name: str) -> int:
+def _find(name: str) -> int:
     return functions.function_get(name=name).id
 
 
 # Threads of their own: a slow question of one visitor makes nobody else wait.
-_after = database_sync_to_async(logs.log_after, thread_sensitive=False)
-_before = database_sync_to_async(logs.log_before, thread_sensitive=False)
+_function_id: Callable[..., Awaitable[int]] = database_sync_to_async(_find, thread_sensitive=False)
+_after: Callable[..., Awaitable[LogPage]] = database_sync_to_async(
+    logs.log_after, thread_sensitive=False
+)
+_before: Callable[..., Awaitable[LogPage]] = database_sync_to_async(
+    logs.log_before, thread_sensitive=False
+)

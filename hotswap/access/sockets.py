@@ -49,7 +49,8 @@ async def visitor(scope: Scope, token: str | None) -> Visitor:
         Unauthenticated: a bad token, nobody signed in, or a page that is not ours.
     """
     if token is not None:
-        return await _token_visitor(token)
+        found: Visitor = await database_sync_to_async(_token_visitor)(token)
+        return found
     if not is_own_page(scope):
         raise Unauthenticated("Open this websocket from the portal's own pages, or send a token.")
     key = scope["session"].session_key
@@ -74,7 +75,6 @@ def is_own_page(scope: Scope) -> bool:
     return bool(host) and known and urlsplit(origin).netloc == host
 
 
-@database_sync_to_async
 def _token_visitor(token: str) -> Visitor:
     try:
         if not 0 < len(token) <= TOKEN_MAX:

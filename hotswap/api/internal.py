@@ -1,7 +1,7 @@
 """The door for our own processes: gateways and runners show the installation's token."""
 
 import hmac
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from functools import wraps
 from typing import Any
 
@@ -13,7 +13,7 @@ from hotswap import config
 from hotswap.api.problems import problem_response
 from hotswap.core.errors import HotSwapError, Unauthenticated
 
-AsyncView = Callable[..., Awaitable[HttpResponseBase]]
+AsyncView = Callable[..., Coroutine[Any, Any, HttpResponseBase]]
 
 
 def is_internal(request: HttpRequest) -> bool:

@@ -12,13 +12,13 @@ from runners.types import LogQuery, NodeState
 
 
 @extend_schema_field({"type": ["string", "null"]})
-class VersionField(serializers.Field[int | None, str, str | None, Any]):
+class VersionField(serializers.Field[int | None, str, str | None, int | None]):
     """`v3`; null when the version is gone."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(read_only=True, **options)
 
-    def to_representation(self, value: int) -> str | None:
+    def to_representation(self, value: int | None) -> str | None:
         return f"v{value}" if value else None
 
 
@@ -177,7 +177,7 @@ class FiguresSerializer(serializers.Serializer[Any]):
     """What was counted in a span; averages and percentiles are null without calls."""
 
     invocations = serializers.IntegerField()
-    errors = serializers.IntegerField()
+    errors = serializers.IntegerField()  # type: ignore[assignment]  # DRF's own is for input
     outcomes = serializers.DictField(child=serializers.IntegerField())
     coldStarts = serializers.IntegerField(source="cold_starts")
     averageMs = serializers.FloatField(source="average_ms", allow_null=True)

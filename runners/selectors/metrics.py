@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from typing import Any
 
 from django.db import connection
 from django.db.models import F, Max, Sum
@@ -140,7 +141,8 @@ def _tallies(function_id: int, slots: range, minutes: int) -> dict[int, dict[int
         .annotate(peak=Max("memory_peak_kib"), **{f"sum_{name}": Sum(name) for name in _SUMS})
         .annotate(**{f"bucket_{n}": Sum(f"buckets__{n}") for n in range(_BUCKETS)})
     )
-    for row in counted:
+    rows: list[dict[str, Any]] = list(counted)
+    for row in rows:
         tallies[row["version_id"]][row["slot"]] = _Tally(
             sums=Counter({name: row[f"sum_{name}"] for name in _SUMS}),
             buckets=[row[f"bucket_{n}"] or 0 for n in range(_BUCKETS)],

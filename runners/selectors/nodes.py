@@ -40,6 +40,11 @@ def instance_list(*, function: str | None = None, now: datetime) -> list[Instanc
     ]
 
 
+def is_online(*, node: RunnerNode, now: datetime) -> bool:
+    """Whether the runner reported within the last 10 seconds; it does so every 2."""
+    return now - node.seen_at <= ONLINE_WITHIN
+
+
 def _rows(nodes: Iterable[RunnerNode], now: datetime) -> list[NodeRow]:
     found = list(nodes)
     ids = {item["versionId"] for node in found for item in node.instances}
@@ -75,9 +80,8 @@ def _row(
 
 
 def _judged(node: RunnerNode, revision: int, now: datetime) -> tuple[NodeState, tuple[str, ...]]:
-    silent = now - node.seen_at
-    if silent > ONLINE_WITHIN:
-        seconds = int(silent.total_seconds())
+    if not is_online(node=node, now=now):
+        seconds = int((now - node.seen_at).total_seconds())
         return NodeState.OFFLINE, (f"It has not reported for {seconds} s.",)
     reasons = tuple(_worries(node, revision))
     return (NodeState.DEGRADED if reasons else NodeState.ONLINE), reasons

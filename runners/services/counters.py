@@ -1,6 +1,7 @@
 """Exact counts per version and minute, added to by many gateways at once."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from django.db import connection
 from psycopg.types.json import Jsonb
@@ -54,7 +55,7 @@ def add(counts: Sequence[VersionCounts], owners: Mapping[int, int]) -> int:
     return sum(sum(item.outcomes.values()) for item in counts if item.version_id not in owners)
 
 
-def _row(item: VersionCounts, function_id: int) -> tuple[object, ...]:
+def _row(item: VersionCounts, function_id: int) -> tuple[Any, ...]:
     return (
         item.version_id,
         item.minute,

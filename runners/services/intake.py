@@ -60,7 +60,8 @@ def calls_apply(*, report: GatewayReport, now: datetime) -> Applied:
             claim = _claim("calls", report, now)
             if claim is None:
                 return Applied(repeated=True)
-            ids = {item.version_id for item in (*report.counts, *report.records)}
+            ids = {item.version_id for item in report.counts}
+            ids |= {item.version_id for item in report.records}
             owners = functions.version_owners(ids=ids)
             unknown = records.copy(report.records, owners) + counters.add(report.counts, owners)
             _leave_out(claim, report.records_dropped, unknown)

@@ -30,13 +30,13 @@ def invocations_delete(*, before: datetime) -> int:
     return _delete(_RECORDS, before)
 
 
-def _delete(statement: str, limit: object) -> int:
+def _delete(statement: str, limit: int | datetime) -> int:
     """Each batch commits by itself, so that intake never waits for long."""
     total = 0
     while True:
         with connection.cursor() as cursor:
             cursor.execute(statement, [limit, BATCH])
-            deleted = cursor.rowcount
+            deleted: int = cursor.rowcount
         total += deleted
         if deleted < BATCH:
             return total

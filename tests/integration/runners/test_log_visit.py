@@ -1,0 +1,99 @@
+"""A visit to a log in slow motion: the tests set the pace of its heartbeat."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.contrib.auth import get_user_model
+
+from runners import consumers
+from runners.consumers import log_socket
+from tests.integration.runners.reporting import deploy, token
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class Visit:
+    """Drives the ASGI application as a server would."""
+
+    def __init__(self, *headers: tuple[bytes, bytes]) -> None:
+        self.scope = {
+            "type": "websocket",
+            "headers": list(headers),
+            "query_string": b"after=0",
+            "url_route": {"kwargs": {"name": "thumbs"}},
+        }
+        self.incoming: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self.outgoing: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self.incoming.put_nowait({"type": "websocket.connect"})
+        self.task = asyncio.create_task(log_socket(self.scope, self.incoming.get, self._send))
+
+    async def _send(self, message: dict[str, Any]) -> None:
+        await self.outgoing.put(message)
+
+    async def said(self, kind: str) -> dict[str, Any]:
+        """The next message of this type."""
+        async with asyncio.timeout(10):
+            while True:
+                event = await self.outgoing.get()
+                message: dict[str, Any] = json.loads(event.get("text", "{}"))
+                if kind in (event["type"], message.get("type")):
+                    return message or event
+
+    async def leave(self) -> None:
+        self.incoming.put_nowait({"type": "websocket.disconnect", "code": 1001})
+        await asyncio.wait_for(self.task, 5)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A heart that beats all the time."""
+    monkeypatch.setattr(consumers, "HEARTBEAT_SECONDS", 0.05)
+    monkeypatch.setattr(consumers, "POLL_SECONDS", 0.05)
+
+
+async def _visit() -> Visit:
+    await sync_to_async(deploy)("thumbs")
+    shown = await sync_to_async(token)("invocations:read")
+    return Visit((b"authorization", f"Bearer {shown}".encode()))
+
+
+class TestAVisit:
+    async def test_hears_the_servers_time(self) -> None:
+        visit = await _visit()
+
+        beats = [await visit.said("heartbeat") for _ in range(2)]
+        await visit.leave()
+
+        assert beats[0]["time"] < beats[1]["time"]
+        assert beats[0]["cursor"] == 0
+
+    async def test_ends_when_its_user_is_disabled(self) -> None:
+        visit = await _visit()
+        await visit.said("heartbeat")
+
+        await get_user_model().objects.filter(username="ada").aupdate(is_active=False)
+
+        problem = await visit.said("problem")
+        closed = await visit.said("websocket.close")
+        assert (problem["problem"]["status"], closed["code"]) == (401, 4401)
+
+    async def test_ends_by_itself_when_nobody_shows_a_token(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(consumers, "TOKEN_SECONDS", 0.05)
+
+        closed = await Visit().said("websocket.close")
+
+        assert closed["code"] == 4401
+
+    async def test_leaves_no_task_behind(self) -> None:
+        before = len(asyncio.all_tasks())
+        visit = await _visit()
+        await visit.said("ready")
+
+        await visit.leave()
+
+        assert len(asyncio.all_tasks()) == before
