@@ -46,6 +46,7 @@ INSTALLED_APPS = [
     "hotswap.records",
     "hotswap.api",
     "hotswap.access",
+    "hotswap.dashboard",
     "functions",
     "runners",
 ]
@@ -76,6 +77,7 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
                 "csp.context_processors.nonce",
+                "hotswap.dashboard.context.portal",
             ],
         },
     },

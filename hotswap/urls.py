@@ -18,4 +18,5 @@ urlpatterns = [
     path("api/v1/", include("hotswap.urls_v1")),
     path("internal/v1/", include("hotswap.urls_internal")),
     path("admin/", admin.site.urls),
+    path("", include("hotswap.dashboard.urls")),
 ]

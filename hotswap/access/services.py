@@ -54,7 +54,7 @@ def access_token_issue(
         InvalidInput: an unknown scope.
     """
     granted = checked_scopes(scopes.ALL if wanted is None else wanted)
-    _count_try(f"{address} {username.lower()}")
+    sign_in_count(f"{address} {username.lower()}")
     user = authenticate(username=username, password=password)
     if user is None:
         raise Unauthenticated("The user name or the password is wrong.")
@@ -147,7 +147,7 @@ def checked_scopes(wanted: Iterable[str]) -> tuple[str, ...]:
     return tuple(scope for scope in scopes.ALL if scope in asked)
 
 
-def _count_try(who: str) -> None:
+def sign_in_count(who: str) -> None:
     """Count one try to sign in; raises RateLimited when there were too many."""
     key = f"login:{hashlib.sha256(who.encode()).hexdigest()}"
     window = int(LOGIN_WINDOW.total_seconds())
