@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from tests.bench import burst, cold, latency, memory, overload, portal, routes, warm
-from tests.bench.figures import Figure
+from tests.bench.figures import Figure, NotMeasured
 from tests.bench.lab import Lab
-from tests.bench.load import Missing
-from tests.bench.platform import Broken, Platform, WholeStack
+from tests.bench.platform import Platform, WholeStack
 from tests.bench.registry import benchmarks
 from tests.bench.report import Report
 
@@ -38,7 +37,7 @@ def _run(name: str, lab: Lab) -> Iterator[Figure]:
     """The benchmark's figures; one that breaks is a figure that does not hold."""
     try:
         yield from benchmarks.get(name)(lab)
-    except (AssertionError, Broken, Missing) as failure:
+    except (AssertionError, NotMeasured) as failure:
         yield Figure(name, None, "", failed=True, note=str(failure))
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from tests.bench import samples
 from tests.bench.figures import Figure, Goal, at_most, median_of
 from tests.bench.lab import Lab
-from tests.bench.load import generate, require_wrk
-from tests.bench.platform import Platform, place
+from tests.bench.load import generate_served, require_wrk
+from tests.bench.platform import Platform, place, warm_up
 from tests.bench.processes import cpu_us, pss_mib, rss_mib
 from tests.bench.registry import benchmarks
 from tests.bench.samples import Sample
@@ -39,8 +39,11 @@ def _idle(name: str, platform: Platform, sample: Sample, goal: Goal) -> Figure:
     """Proportional memory of instances that have worked and then rested."""
     function = f"memory-{sample.language}"
     platform.deploy(function, sample)
+    warm_up(platform, function, samples.payload())
     known = {pid: cpu_us([pid]) for pid in platform.pids("instances")}
-    generate(place(platform, function), samples.payload(), connections=CONNECTIONS, seconds=2)
+    generate_served(
+        place(platform, function), samples.payload(), connections=CONNECTIONS, seconds=2
+    )
     worked = [
         pid for pid in platform.pids("instances") if cpu_us([pid]) - known.get(pid, 0.0) > WORKED_US
     ]

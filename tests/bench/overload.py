@@ -9,7 +9,7 @@ from tests.bench import samples
 from tests.bench.figures import Figure, at_least, at_most, median_of, percentile
 from tests.bench.lab import Lab
 from tests.bench.load import Load, generate, require_wrk
-from tests.bench.platform import Platform, caller, place
+from tests.bench.platform import Platform, caller, place, warm_up
 from tests.bench.processes import rss_mib
 from tests.bench.registry import benchmarks
 
@@ -27,6 +27,7 @@ def overload(lab: Lab) -> Iterator[Figure]:
     require_wrk()
     platform = lab.platform
     platform.deploy(FUNCTION, samples.python(), entry="pause", max_instances=LIMIT, max_queue=QUEUE)
+    warm_up(platform, FUNCTION, b'{"seconds":0}')
     _load(platform, TOO_MANY, 2)
     rss = [_memory(platform)]
     ratios, peaks, goods, refused = [], [], [], []
