@@ -1,6 +1,7 @@
 """Getting the machine ready for cells, and clearing what an earlier process left there."""
 
 import asyncio
+import contextlib
 import fcntl
 import os
 import shutil
@@ -104,24 +105,33 @@ class Place:
         engine.state.mkdir(parents=True, exist_ok=True)
         place = CellPlace(_PROBE, root, meeting, self.first_uid, f"{self.group}/{_PROBE}")
         write_bundle(bundle, place, program)
-        sink = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+        reader, writer = os.pipe2(os.O_CLOEXEC)
         try:
-            pid = await engine.run(_PROBE, bundle, sink)
-            _, status = await asyncio.to_thread(os.waitpid, pid, 0)
-            if status:
-                raise BackendFailed(f"a sandbox ended with wait status {status}")
+            try:
+                pid = await engine.run(_PROBE, bundle, writer)
+            finally:
+                os.close(writer)
+            said = await asyncio.to_thread(os.read, reader, 100)
+            if said != b"works\n":
+                raise BackendFailed(f"a sandbox said {said!r}")
+            with contextlib.suppress(ChildProcessError):
+                await asyncio.to_thread(os.waitpid, pid, 0)
         finally:
-            os.close(sink)
-            engine.forget(_PROBE)
+            os.close(reader)
+            cgroups.kill(f"{self.group}/{_PROBE}")
             cgroups.remove(f"{self.group}/{_PROBE}")
+            engine.forget(_PROBE)
 
 
 def _harmless_program() -> Program:
-    """`true`, in the clothes of a runtime."""
+    """`echo`, in the clothes of a runtime."""
     runtime = next(iter(catalog.all_runtimes().values()))
     folders = tuple(path for path in map(Path, _SYSTEM) if path.is_dir())
-    path = Path("/usr/bin/true")
-    return Program(replace(runtime, command=(str(path),)), interpreter=path, visible=folders)
+    path = Path("/usr/bin/echo")
+    runtime = replace(runtime, command=(str(path), "works"))
+    return Program(
+        replace(runtime, command=(str(path), "works")), interpreter=path, visible=folders
+    )
 
 
 def _mounted_below(base: Path) -> list[str]:

@@ -54,7 +54,7 @@ def succeeded():
     for name, work in ATTACKS.items():
         try:
             work()
-        except Exception:
+        except Exception:  # noqa: BLE001 - any failure is the cell's success
             continue
         worked.append(name)
     return {"tried": len(ATTACKS), "worked": worked}
@@ -105,7 +105,7 @@ def _lists(path):
 for _path in (
     "/etc/shadow", "/proc/kcore", "/proc/keys", "/proc/kallsyms", "/proc/timer_list",
     "/proc/interrupts", "/dev/mem", "/dev/sda", "/dev/vda", "/dev/kmsg", "/root/.bashrc",
-    "/etc/machine-id", "/var/log/dpkg.log", "/proc/1/root/etc/shadow",
+    "/etc/machine-id", "/proc/1/root/etc/shadow",
 ):  # fmt: skip
     _reads(_path)
 for _path in (
@@ -115,7 +115,7 @@ for _path in (
 ):  # fmt: skip
     _writes(_path)
 for _path in (
-    "/sys/fs/cgroup", "/root", "/home", "/run/hotswap", "/var/lib", "/run/docker", "/sys/kernel",
+    "/sys/fs/cgroup", "/root", "/home", "/run/hotswap", "/var/lib/docker", "/var/lib/postgresql", "/run/docker", "/sys/kernel",
     "/proc/1/root/root", "/boot", "/mnt",
 ):  # fmt: skip
     _lists(_path)
@@ -256,7 +256,8 @@ def dump_core():
 
 @attack
 def write_meeting_directory():
-    open("/run/hs/x", "w")
+    with open("/run/hs/x", "w"):
+        pass
 
 
 @attack
@@ -284,7 +285,8 @@ def inject_into_terminal():
 
 @attack
 def shared_memory_folder():
-    open("/dev/shm/x", "w")
+    with open("/dev/shm/x", "w"):
+        pass
 
 
 @attack
