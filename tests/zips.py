@@ -10,11 +10,11 @@ HANDLER = {"main.py": "def handler(event, context):\n    return event\n"}
 
 
 def packed(files: Mapping[str, str | bytes] = HANDLER, method: int = zipfile.ZIP_DEFLATED) -> bytes:
-    """A zip of these files."""
+    """A zip of these files; the same files make the same bytes."""
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", method, compresslevel=1) as bundle:
+    with zipfile.ZipFile(buffer, "w") as bundle:
         for name, content in files.items():
-            bundle.writestr(name, content)
+            bundle.writestr(zipfile.ZipInfo(name), content, method, compresslevel=1)
     return buffer.getvalue()
 
 

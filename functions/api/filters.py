@@ -2,7 +2,7 @@
 
 from typing import Any
 
-import django_filters
+from django_filters import rest_framework as filters
 from django.db.models import Q, QuerySet
 
 from functions.models import Function
@@ -10,13 +10,13 @@ from hotswap.core.errors import UnknownPlugin
 from runtimes import catalog
 
 
-class FunctionFilter(django_filters.FilterSet):
+class FunctionFilter(filters.FilterSet):
     """`?search=&runtime=&tag=&createdBy=`."""
 
-    search = django_filters.CharFilter(method="by_text", help_text="in name and description")
-    runtime = django_filters.CharFilter(method="by_runtime")
-    tag = django_filters.CharFilter(method="by_tag")
-    createdBy = django_filters.CharFilter(field_name="created_by")
+    search = filters.CharFilter(method="by_text", help_text="in name and description")
+    runtime = filters.CharFilter(method="by_runtime")
+    tag = filters.CharFilter(method="by_tag")
+    createdBy = filters.CharFilter(field_name="created_by")
 
     class Meta:
         model = Function

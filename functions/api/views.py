@@ -3,6 +3,7 @@
 from typing import Any, ClassVar
 
 from django.db.models import QuerySet
+from django_filters.rest_framework import DjangoFilterBackend
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.exceptions import ValidationError
@@ -43,6 +44,7 @@ class FunctionViewSet(ApiViewSet):
     orders: ClassVar = {"name": "name", "createdAt": "created_at", "updatedAt": "updated_at"}
     parser_classes: ClassVar = uploads.PARSERS[:1]
     serializer_class = serializers.FunctionSummary
+    filter_backends: ClassVar = [DjangoFilterBackend]  # for the document; `list` filters itself
     filterset_class = FunctionFilter
     pagination_class = CursorPages
 

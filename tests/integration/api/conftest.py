@@ -25,3 +25,11 @@ def empty_store() -> Iterator[None]:
 
     yield
     shutil.rmtree(config.current().core.state_dir / "packages", ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def nobody_counted() -> None:
+    """No tries to sign in of other tests."""
+    from django.core.cache import cache
+
+    cache.clear()
