@@ -86,6 +86,12 @@ class Stack:
         self._supervisor.send_signal(signal.SIGINT)
         return self._supervisor.wait(STOP_SECONDS)
 
+    def kill(self) -> None:
+        """Kill the supervisor with no chance to stop anything."""
+        assert self._supervisor is not None
+        self._supervisor.kill()
+        self._supervisor.wait()
+
     def close(self) -> None:
         """Stop whatever still runs and remove the directory."""
         self._hang_up()
