@@ -78,8 +78,8 @@ class Stack:
         )
 
     def helpers(self) -> list[Spec]:
-        """The privileged process of the sandbox backend; root's, or started by the operator."""
-        if self.config.runner.backend != "sandbox" or os.geteuid() != 0:
+        """The privileged process beside the runner; only root can start it."""
+        if self.config.runner.backend == "process" or os.geteuid() != 0:
             return []
         ready = listens(self.config.sandboxd_socket)
         return [self.python("sandboxd", "-m", "runners.sandboxd", ready=ready)]

@@ -20,11 +20,12 @@ from hotswap.supervisor.failures import CannotStart
 from hotswap.supervisor.fleet import Fleet
 from hotswap.supervisor.install import ROOT
 from hotswap.supervisor.ports import free_port
-from hotswap.supervisor.progress import say, step
+from hotswap.supervisor.progress import detail, say, step
 from hotswap.supervisor.stack import Stack, assemble, load, require_free_ports
 from hotswap.supervisor.state import State, stop_holder, write_private
 
 _TICK_SECONDS = 0.2
+_QUIET_SECONDS = 2.0
 
 
 def main(arguments: list[str]) -> int:
@@ -150,25 +151,30 @@ def _prepare(stack: Stack) -> str | None:
 
 
 def _build_images(stack: Stack) -> None:
-    """Build the runtime images that are missing; shows the builder's own lines."""
-    with step("Building runtime images"):
-        done = subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "runtimes.builder",
-                "--base",
-                stack.config.runner.base_image or "official",
-            ],
+    """Build the runtime images that are missing; shows the builder's lines when it takes long."""
+    base = stack.config.runner.base_image or "official"
+    with step("Building missing runtime images"):
+        started = time.monotonic()
+        with subprocess.Popen(
+            [sys.executable, "-m", "runtimes.builder", "--base", base],
             cwd=ROOT,
             env={**os.environ, **stack.environment},
-            check=False,
-        )
-    if done.returncode != 0:
-        raise CannotStart(
-            "The runtime images could not be built. Where no container registry is reachable:"
-            " HOTSWAP_RUNNER_BASE_IMAGE=debian bin/up. Without images: bin/up --backend sandbox"
-        )
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as builder:
+            lines = []
+            for line in builder.stdout or ():
+                lines.append(line.rstrip())
+                if time.monotonic() - started > _QUIET_SECONDS:
+                    detail(lines[-1])
+        if builder.returncode != 0:
+            last = "\n".join(lines[-5:])
+            raise CannotStart(
+                "The runtime images could not be built. Where no container registry is reachable:"
+                " HOTSWAP_RUNNER_BASE_IMAGE=debian bin/up. Without images: bin/up --backend"
+                f" sandbox\n{last}"
+            )
 
 
 def _client(url: str, state: State) -> httpx2.Client:
