@@ -1,7 +1,8 @@
-"""Cells as plain child processes: for development, where nothing else works.
+"""Cells as child processes of the runner.
 
-It isolates nothing: functions see the machine as the runner's user does. It exists so that
-the platform can be tried on macOS and on Linux without privileges.
+With the plain launcher nothing is isolated: functions see the machine as the runner's user
+does. That exists so that the platform can be tried on macOS and other developers' machines.
+With `runners.backends.rootless` the same processes live in user namespaces.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 from hotswap.core.errors import BackendFailed
 from hotswap.core.limits import MIB
@@ -28,11 +30,13 @@ from runners.backends.base import (
     Output,
 )
 from runners.backends.output import OutputPipe
-from runners.backends.programs import Programs
+from runners.backends.programs import Program, Programs
 from runners.backends.rendezvous import (
+    CONTROL,
     Rendezvous,
     fits_a_socket,
     installation_mark,
+    peer,
     private_directory,
 )
 
@@ -41,25 +45,36 @@ _PID_FILE = "pid"
 _FILE_BYTES = 64 * MIB
 
 
-class ProcessBackend:
-    """Development only.
+class Launcher(Protocol):
+    """How a child process is started and shown its code."""
 
-    Args:
-        cells: the directory for cells; a short one elsewhere is used when its path is too
-            long for a socket.
-    """
+    @property
+    def name(self) -> str:
+        """The backend's name in configuration."""
+
+    def check(self) -> None:
+        """Raise BackendFailed where it cannot work. May block."""
+
+    def isolation(self) -> Isolation:
+        """What it enforces."""
+
+    def command(self, program: Program, meeting: Path) -> tuple[list[str], list[int]]:
+        """The command line, and descriptors that it inherits and its caller closes."""
+
+    def place(self, code: Path, meeting: Path) -> str:
+        """Make the code visible; return its path inside. May block."""
+
+    def exit_code(self, status: int) -> int:
+        """The first process's own exit status, from that of the child."""
+
+
+class Plain:
+    """Nothing around the bootstrap: for development."""
 
     name = "process"
 
-    def __init__(self, *, cells: Path, programs: Programs) -> None:
-        self._cells = cells if fits_a_socket(cells) else _short_directory(cells)
-        self._programs = programs
-        self._running: dict[str, ProcessCell] = {}
-
-    async def open(self) -> None:
-        private_directory(self._cells)
-        for directory in self._cells.iterdir():
-            _remove_orphan(directory)
+    def check(self) -> None:
+        """Works everywhere."""
 
     def isolation(self) -> Isolation:
         nothing = "the process backend is a development mode"
@@ -70,6 +85,44 @@ class ProcessBackend:
             missing=tuple(f"{what} isolation: {nothing}" for what in missing),
         )
 
+    def command(self, program: Program, meeting: Path) -> tuple[list[str], list[int]]:
+        bootstrap = str(program.runtime.bootstrap)
+        return program.command(bootstrap=bootstrap, control=str(meeting / CONTROL)), []
+
+    def place(self, code: Path, meeting: Path) -> str:
+        return str(code)
+
+    def exit_code(self, status: int) -> int:
+        return status
+
+
+class ProcessBackend:
+    """Cells as child processes, started by a launcher.
+
+    Args:
+        cells: the directory for cells; a short one elsewhere is used when its path is too
+            long for a socket.
+    """
+
+    def __init__(self, *, cells: Path, programs: Programs, launcher: Launcher) -> None:
+        self._cells = cells if fits_a_socket(cells) else _short_directory(cells)
+        self._programs = programs
+        self._launcher = launcher
+        self._running: dict[str, ProcessCell] = {}
+
+    @property
+    def name(self) -> str:
+        return self._launcher.name
+
+    async def open(self) -> None:
+        await asyncio.to_thread(self._launcher.check)
+        private_directory(self._cells)
+        for directory in self._cells.iterdir():
+            _remove_orphan(directory)
+
+    def isolation(self) -> Isolation:
+        return self._launcher.isolation()
+
     async def runtimes(self) -> list[str]:
         return await self._programs.names()
 
@@ -79,17 +132,20 @@ class ProcessBackend:
         meeting = Rendezvous(self._cells, cell_id)
         meeting.open()
         output = OutputPipe(on_output)
-        command = program.command(
-            bootstrap=str(program.runtime.bootstrap), control=str(meeting.path)
-        )
+        command, descriptors = self._launcher.command(program, meeting.directory)
         try:
-            process = await _spawn(command, meeting.directory, output.writer)
+            process = await _spawn(command, meeting.directory, output.writer, descriptors)
         except OSError as exc:
             output.close()
             shutil.rmtree(meeting.directory, ignore_errors=True)
             raise BackendFailed(f"{command[0]} cannot be started: {exc.strerror}.") from exc
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
         output.close_writer()
-        cell = ProcessCell(cell_id, process, meeting.directory, output, self._forget)
+        cell = ProcessCell(
+            cell_id, process, meeting.directory, output, self._launcher, self._forget
+        )
         self._running[cell_id] = cell
         await cell.connect(meeting)
         return cell
@@ -112,12 +168,15 @@ class ProcessCell:
         process: asyncio.subprocess.Process,
         directory: Path,
         output: OutputPipe,
+        launcher: Launcher,
         on_gone: Callable[[str], None],
     ) -> None:
         self.id = cell_id
         self._process = process
         self._directory = directory
         self._output = output
+        self._launcher = launcher
+        self._pid = process.pid  # of the bootstrap, once it has connected
         self._on_gone = on_gone
         self._frozen = False
         (directory / _PID_FILE).write_text(f"{process.pid} {_birth(process.pid)}")
@@ -131,6 +190,7 @@ class ProcessCell:
             if not arrived.done():
                 raise BackendFailed(f"The bootstrap ended at once, with status {ended.result()}.")
             self.control = arrived.result()
+            self._pid = (peer(self.control) or (self._pid, 0))[0]
         except BaseException as exc:
             arrived.cancel()
             meeting.close()
@@ -144,8 +204,8 @@ class ProcessCell:
     async def adopt(self, code: Path, limits: CellLimits) -> str:
         if _LINUX:
             with contextlib.suppress(ProcessLookupError):
-                _limit(self._process.pid, limits)
-        return str(code)
+                _limit(self._pid, limits)
+        return await asyncio.to_thread(self._launcher.place, code, self._directory)
 
     async def freeze(self) -> None:
         if not self._frozen:
@@ -158,7 +218,7 @@ class ProcessCell:
             self._signal(signal.SIGCONT)
 
     async def stats(self) -> CellStats:
-        return _stats(self._process.pid) if _LINUX else CellStats(None, None, None, None, None)
+        return _stats(self._pid) if _LINUX else CellStats(None, None, None, None, None)
 
     async def stop(self) -> None:
         self._signal(signal.SIGKILL)
@@ -168,14 +228,16 @@ class ProcessCell:
         self._on_gone(self.id)
 
     async def wait(self) -> CellExit:
-        return CellExit(code=await self._process.wait(), out_of_memory=False)
+        return CellExit(self._launcher.exit_code(await self._process.wait()), out_of_memory=False)
 
     def _signal(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, number)
 
 
-async def _spawn(command: list[str], home: Path, output: int) -> asyncio.subprocess.Process:
+async def _spawn(
+    command: list[str], home: Path, output: int, descriptors: list[int]
+) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         *command,
         stdin=asyncio.subprocess.DEVNULL,
@@ -188,6 +250,7 @@ async def _spawn(command: list[str], home: Path, output: int) -> asyncio.subproc
         },
         cwd=home,
         start_new_session=True,
+        pass_fds=descriptors,
     )
 
 
@@ -199,6 +262,9 @@ def _limit(pid: int, limits: CellLimits) -> None:
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (limits.open_files, limits.open_files))
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (_FILE_BYTES, _FILE_BYTES))
     resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0))
+    if Path(f"/proc/{pid}/ns/user").stat().st_ino != Path("/proc/self/ns/user").stat().st_ino:
+        # In a user namespace of its own the kernel counts its processes alone.
+        resource.prlimit(pid, resource.RLIMIT_NPROC, (limits.pids, limits.pids))
 
 
 def _stats(pid: int) -> CellStats:

@@ -3,7 +3,7 @@
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from hotswap.config import Config
@@ -11,9 +11,10 @@ from hotswap.core.errors import BackendFailed
 from runners.backends.base import Backend, Cell, Isolation, Output
 from runners.backends.docker import DockerBackend, Placing
 from runners.backends.privileged import Privileged
-from runners.backends.process import ProcessBackend
+from runners.backends.process import Launcher, Plain, ProcessBackend
 from runners.backends.programs import InstalledPrograms
 from runners.backends.rendezvous import installation_mark
+from runners.backends.rootless import Bubblewrap
 from runners.backends.sandbox import SandboxBackend
 
 log = logging.getLogger("hotswap.backends")
@@ -38,7 +39,7 @@ def make_backend(config: Config) -> Backend:
 class FirstThatWorks:
     """The first of several backends that opens and has a runtime to run."""
 
-    def __init__(self, makers: list[Callable[[], Backend]]) -> None:
+    def __init__(self, makers: Sequence[Callable[[], Backend]]) -> None:
         self._makers = makers
         self._chosen: Backend | None = None
 
@@ -50,7 +51,7 @@ class FirstThatWorks:
 
     @property
     def name(self) -> str:
-        return self._backend.name if self._chosen else "auto"
+        return self._chosen.name if self._chosen else "auto"
 
     async def open(self) -> None:
         refused = []
@@ -91,7 +92,9 @@ def _docker(config: Config) -> Backend:
 
 
 def _sandbox(config: Config) -> Backend:
-    return SandboxBackend(privileged=_privileged(config), programs=InstalledPrograms())
+    """Root's own way where it is, or the supervisor's privileged process; else rootless."""
+    full = partial(SandboxBackend, privileged=_privileged(config), programs=InstalledPrograms())
+    return FirstThatWorks([full, partial(_children, config, Bubblewrap())])
 
 
 def _process(config: Config) -> Backend:
@@ -100,8 +103,12 @@ def _process(config: Config) -> Backend:
             "The process backend isolates nothing: functions could read everything this user "
             "can. For development only, set HOTSWAP_RUNNER_ALLOW_UNISOLATED=true."
         )
+    return _children(config, Plain())
+
+
+def _children(config: Config, launcher: Launcher) -> Backend:
     cells = config.run_dir.resolve() / "cells"
-    return ProcessBackend(cells=cells, programs=InstalledPrograms())
+    return ProcessBackend(cells=cells, programs=InstalledPrograms(), launcher=launcher)
 
 
 def _privileged(config: Config) -> Privileged:

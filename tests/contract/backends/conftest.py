@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,8 +49,11 @@ class Machine:
     def traces(self) -> list[str]:
         """Everything on this machine that belongs to a cell of this installation."""
         mark = installation_mark(self.state)
+        cells = self.state / "run/cells"
+        short = f"hotswap-{os.getuid()}-{installation_mark(cells)}"
         folders = [
-            self.state / "run/cells",
+            cells,
+            Path(tempfile.gettempdir(), short),
             *(
                 Path("/run/hotswap", mark, name)
                 for name in ("cells", "bundles", "engine/crun", "engine/runc")
@@ -110,6 +114,7 @@ async def connected(state: Path) -> Privileged:
 
 KINDS = [
     pytest.param("process"),
+    pytest.param("rootless"),
     pytest.param("crun", marks=pytest.mark.root),
     pytest.param("runc", marks=pytest.mark.root),
     pytest.param("docker", marks=[pytest.mark.docker, pytest.mark.root]),
@@ -158,7 +163,12 @@ async def boot(backend: Backend) -> AsyncIterator[Boot]:
 
 
 async def make_machine(kind: str, tmp_path: Path, sandboxds: Callable[[str], Sandboxd]) -> Machine:
-    if kind in ("process", "docker-alone"):
+    if kind == "rootless":
+        if ROOT:
+            pytest.skip("needs a user without root; test_rootless.py starts one")
+        if shutil.which("bwrap") is None:
+            pytest.skip("bubblewrap is not installed")
+    if kind in ("process", "rootless", "docker-alone"):
         code = shutil.copytree(FUNCTIONS, tmp_path / "code")
         isolates = kind != "process"
         return Machine(kind, lambda: backend_of(kind, tmp_path), isolates, tmp_path, code)

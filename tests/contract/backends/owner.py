@@ -7,9 +7,10 @@ from pathlib import Path
 from runners.backends.base import Backend
 from runners.backends.docker import DockerBackend, Placing
 from runners.backends.privileged import Privileged
-from runners.backends.process import ProcessBackend
+from runners.backends.process import Plain, ProcessBackend
 from runners.backends.programs import InstalledPrograms
 from runners.backends.rendezvous import installation_mark, peer
+from runners.backends.rootless import Bubblewrap
 from runners.backends.sandbox import SandboxBackend
 from tests.contract.backends.conversation import talk_to
 
@@ -17,8 +18,9 @@ from tests.contract.backends.conversation import talk_to
 def backend_of(kind: str, state: Path) -> Backend:
     """The same backend as the fixture of this kind makes."""
     programs = InstalledPrograms()
-    if kind == "process":
-        return ProcessBackend(cells=state / "run/cells", programs=programs)
+    if kind in ("process", "rootless"):
+        launcher = Plain() if kind == "process" else Bubblewrap()
+        return ProcessBackend(cells=state / "run/cells", programs=programs, launcher=launcher)
     socket = state / ("nobody.sock" if kind == "docker-alone" else "run/sandboxd.sock")
     privileged = Privileged(socket)
     if kind.startswith("docker"):

@@ -34,8 +34,10 @@ class TestBooting:
 
     async def test_says_what_it_enforces(self, backend: Backend, machine: Machine) -> None:
         isolation = backend.isolation()
-        assert ("memory limit" in isolation.enforced) == machine.isolates
-        assert bool(isolation.missing) or machine.isolates
+        assert ("no capabilities" in isolation.enforced) == machine.isolates
+        full = machine.isolates and machine.kind != "rootless"
+        assert ("memory limit" in isolation.enforced) == full
+        assert bool(isolation.missing) or full
 
     async def test_boots_twenty_at_once(self, boot: Boot) -> None:
         makes = (boot() for _ in range(20))
@@ -73,7 +75,7 @@ class TestAdoption:
             pytest.skip("a plain process is not isolated")
         cells = [await boot() for _ in range(2)]
         places = [await (await talk_to(cell, machine.code)).call("where") for cell in cells]
-        assert all(place["uid"] >= 65_534 and place["pid"] == 1 for place in places)
+        assert all(place["uid"] >= 65_534 and place["pid"] < 3 for place in places)
 
     async def test_leaves_no_second_way_in(self, boot: Boot, machine: Machine) -> None:
         talk = await talk_to(await boot(), machine.code)
@@ -89,6 +91,8 @@ class TestLimits:
     async def test_kill_a_memory_hog_and_say_so(self, boot: Boot, machine: Machine) -> None:
         cell = await boot()
         talk = await talk_to(cell, machine.code)
+        if machine.kind == "rootless":
+            pytest.skip("limits processes, not cells: the function gets a MemoryError")
         with pytest.raises(Ended):
             await talk.call("hog", mib=400)
         ended = await asyncio.wait_for(cell.wait(), 5)
@@ -108,8 +112,8 @@ class TestLimits:
         assert 60 <= await talk.call("fill_tmp", mib=100) <= LIMITS.tmp_mib
 
     async def test_can_change_processes_and_tmp(self, boot: Boot, machine: Machine) -> None:
-        if machine.kind == "docker-alone":
-            pytest.skip("the engine cannot")
+        if machine.kind in ("docker-alone", "rootless"):
+            pytest.skip("cannot")
         limits = CellLimits(memory_mib=256, cpu_weight=148, cpu_cores=1.0, pids=20, tmp_mib=10)
         talk = await talk_to(await boot(), machine.code, limits)
         assert await talk.call("fork_until_refused", most=100) < 20
