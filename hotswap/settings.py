@@ -24,8 +24,8 @@ TIME_ZONE = "UTC"
 USE_TZ = True
 
 INSTALLED_APPS = [
-    "unfold",
-    "django.contrib.admin",
+    "unfold.apps.BasicAppConfig",
+    "hotswap.apps.AdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -212,7 +212,7 @@ CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": ["'self'"],
         "script-src": ["'self'"],
-        "style-src": ["'self'", "'unsafe-inline'"],  # the editor and the API page set styles
+        "style-src": ["'self'"],  # two pages made elsewhere are allowed more, each by itself
         "img-src": ["'self'", "data:"],
         "font-src": ["'self'"],
         "connect-src": ["'self'"],
@@ -258,4 +258,94 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_SETTINGS": {"persistAuthorization": True, "docExpansion": "list"},
 }
 
-UNFOLD = {"SITE_TITLE": "HotSwap", "SITE_HEADER": "HotSwap", "SITE_URL": "/"}
+# --- Administration -----------------------------------------------------------------------------
+
+
+def _menu(*items: tuple[str, str, str]) -> list[dict[str, str]]:
+    """Lines of the administration's menu: title, icon, address."""
+    return [{"title": title, "icon": icon, "link": link} for title, icon, link in items]
+
+
+UNFOLD = {
+    "SITE_TITLE": "HotSwap",
+    "SITE_HEADER": "HotSwap",
+    "SITE_SUBHEADER": "Administration",
+    "SITE_URL": "/",
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "/static/img/mark.svg"}],
+    "SITE_ICON": "/static/img/mark.svg",
+    "SHOW_VIEW_ON_SITE": False,
+    "BORDER_RADIUS": "5px",
+    "COLORS": {  # the accent of static/css/tokens.css and its neighbours
+        "primary": {
+            "50": "#f4f6ff",
+            "100": "#eceffd",
+            "200": "#d5dbfb",
+            "300": "#b6c0fb",
+            "400": "#9dabff",
+            "500": "#6577ee",
+            "600": "#3a4ed5",
+            "700": "#2c3eb5",
+            "800": "#28368f",
+            "900": "#1e2547",
+            "950": "#161b35",
+        },
+    },
+    "SIDEBAR": {
+        "navigation": [
+            {
+                "title": "Portal",
+                "items": _menu(
+                    ("Overview", "space_dashboard", "/"),
+                    ("Functions", "function", "/functions"),
+                    ("Runners", "dns", "/runners"),
+                    ("Access tokens", "key", "/account"),
+                ),
+            },
+            {
+                "title": "Functions",
+                "separator": True,
+                "items": _menu(
+                    ("Functions", "deployed_code", "/admin/functions/function/"),
+                    ("Versions", "layers", "/admin/functions/functionversion/"),
+                    ("Aliases", "alt_route", "/admin/functions/alias/"),
+                    ("Packages", "package_2", "/admin/functions/artifact/"),
+                    ("Invocations", "timeline", "/admin/runners/invocationrecord/"),
+                ),
+            },
+            {
+                "title": "Platform",
+                "separator": True,
+                "items": _menu(
+                    ("Runners", "dns", "/admin/runners/runnernode/"),
+                    ("Gateways and runners", "lan", "/admin/records/tablereader/"),
+                    ("Routing table", "table_rows", "/admin/records/routingrevision/"),
+                    ("Background jobs", "schedule", "/admin/django_celery_beat/periodictask/"),
+                    ("Audit trail", "history", "/admin/records/auditevent/"),
+                ),
+            },
+            {
+                "title": "People",
+                "separator": True,
+                "items": _menu(
+                    ("Users", "person", "/admin/auth/user/"),
+                    ("Access tokens", "key", "/admin/access/personalaccesstoken/"),
+                ),
+            },
+        ],
+    },
+}
+
+# --- Logging: everything to the process's own output, where the supervisor keeps it ---------------
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "handlers": {"output": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["output"], "level": "INFO"},
+    "loggers": {
+        "django": {"handlers": [], "level": "INFO", "propagate": True},
+        "django.request": {"level": "ERROR"},  # refusals are answers, not events
+        "httpx2": {"level": "WARNING"},
+    },
+}

@@ -42,7 +42,16 @@ function columns({ series }, metrics) {
   return [times, ...series.map(([, , read]) => metrics.total.points.map((point) => read(point) ?? null))];
 }
 
-function axes(show) {
+/** Steps between lines of the grid: whole numbers for counts. */
+const WHOLE_STEPS = [1, 2, 5].flatMap((n) => [0, 1, 2, 3, 4, 5, 6, 7, 8].map((e) => n * 10 ** e)).sort((a, b) => a - b);
+
+function moment(seconds) {
+  const at = new Date(seconds * 1000);
+  if (setup.seconds > 2 * 86_400) return at.toLocaleDateString("en", { day: "numeric", month: "short" });
+  return at.toLocaleTimeString("en", { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+}
+
+function axes(show, isCount) {
   const common = {
     stroke: colour("--ink-3"),
     grid: { stroke: colour("--line"), width: 1 },
@@ -50,8 +59,14 @@ function axes(show) {
     font: "11px Inter, sans-serif",
   };
   return [
-    { ...common, grid: { show: false }, space: 70 },
-    { ...common, size: 58, space: 34, values: (_, values) => values.map((value) => (value === null ? "" : show(value))) },
+    { ...common, grid: { show: false }, space: 70, size: 28, values: (_, values) => values.map(moment) },
+    {
+      ...common,
+      size: 58,
+      space: 34,
+      incrs: isCount ? WHOLE_STEPS : undefined,
+      values: (_, values) => values.map((value) => (value ? show(value) : "0")),
+    },
   ];
 }
 
@@ -65,7 +80,7 @@ function chart(id, host, metrics) {
     legend: { show: false },
     cursor: { y: false, drag: { x: false, y: false } },
     scales: { y: { range: (_, low, high) => [0, high ? high * 1.1 : 1] } },
-    axes: axes(show),
+    axes: axes(show, isBars),
     series: [
       {},
       ...series.map(([label, token]) => ({
@@ -85,12 +100,13 @@ function chart(id, host, metrics) {
   return plot;
 }
 
-/** Write the values under the pointer, or of the last step, beside the title. */
+/** Write what the colours mean beside the title, with the values under the pointer. */
 function say(plot, legend, series, show) {
-  const at = plot.cursor.idx ?? plot.data[0].length - 1;
+  const at = plot.cursor.idx;
+  const value = (index) => (at === null || at === undefined ? "" : ` ${show(plot.data[index + 1][at] ?? null)}`);
   legend.replaceChildren(
     ...series.map(([label, token], index) =>
-      make("span", {}, make("i", { style: { background: `var(${token})` } }), `${label} ${show(plot.data[index + 1][at] ?? null)}`),
+      make("span", {}, make("i", { style: { background: `var(${token})` } }), `${label}${value(index)}`),
     ),
   );
 }

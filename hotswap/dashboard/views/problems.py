@@ -1,5 +1,6 @@
 """`/problems/<slug>`: what an error means and what to do about it. Open to everybody."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from django.conf import settings
@@ -8,9 +9,26 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
-from hotswap.core.errors import NotFound, all_errors
+from hotswap.core.errors import HotSwapError, NotFound, all_errors
 from hotswap.dashboard.guard import problem_page
 from hotswap.dashboard.prose import html_of
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """An error class as templates take it: they would call a class."""
+
+    slug: str
+    title: str
+    status: int
+    fault: str
+    is_retryable: bool
+
+    @classmethod
+    def of(cls, error: type[HotSwapError]) -> "Problem":
+        """What a class says of itself."""
+        return cls(error.slug, error.title, error.status, error.fault, error.retryable)
+
 
 _FOLDER = Path(settings.BASE_DIR) / "docs" / "api" / "problems"
 
@@ -23,11 +41,12 @@ def problem(request: HttpRequest, slug: str) -> HttpResponseBase:
         return problem_page(request, NotFound(f"There is no problem named {slug!r}."))
     text = _FOLDER / f"{slug}.md"  # the slug is one of ours: it cannot lead elsewhere
     prose = html_of(text.read_text("utf-8")) if text.is_file() else ""
-    return render(request, "portal/problem_type.html", {"error": error, "prose": prose})
+    return render(request, "portal/problem_type.html", {"error": Problem.of(error), "prose": prose})
 
 
 @require_GET
 def problem_list(request: HttpRequest) -> HttpResponseBase:
     """Every error of the API."""
-    errors = sorted(all_errors().values(), key=lambda error: (error.status, error.slug))
+    found = map(Problem.of, all_errors().values())
+    errors = sorted(found, key=lambda error: (error.status, error.slug))
     return render(request, "portal/problem_types.html", {"errors": errors})
