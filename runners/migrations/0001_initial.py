@@ -117,7 +117,7 @@ class Migration(migrations.Migration):
                 ('boot', models.CharField(max_length=32)),
                 ('last_seq', models.BigIntegerField()),
                 ('sampled_out', models.BigIntegerField(default=0, help_text='calls that the gateway counted but did not record one by one')),
-                ('unknown', models.BigIntegerField(default=0, help_text='records or lines of versions that no longer exist')),
+                ('unknown', models.BigIntegerField(default=0, help_text='calls or lines of versions that no longer exist')),
                 ('seen_at', models.DateTimeField(db_index=True)),
             ],
             options={

@@ -18,7 +18,7 @@ class ReportSeen(models.Model):
         default=0, help_text="calls that the gateway counted but did not record one by one"
     )
     unknown = models.BigIntegerField(
-        default=0, help_text="records or lines of versions that no longer exist"
+        default=0, help_text="calls or lines of versions that no longer exist"
     )
     seen_at = models.DateTimeField(db_index=True)
 

@@ -40,7 +40,7 @@ class Applied:
 
     Attributes:
         repeated: it had been applied before; nothing changed.
-        unknown: records or lines of versions that no longer exist, left out.
+        unknown: calls or lines of versions that no longer exist, left out.
         last_seqs: function id -> number of its newest log line, for functions with new ones.
     """
 
@@ -63,7 +63,8 @@ def calls_apply(*, report: GatewayReport, now: datetime) -> Applied:
             ids = {item.version_id for item in report.counts}
             ids |= {item.version_id for item in report.records}
             owners = functions.version_owners(ids=ids)
-            unknown = records.copy(report.records, owners) + counters.add(report.counts, owners)
+            records.copy(report.records, owners)
+            unknown = counters.add(report.counts, owners)
             _leave_out(claim, report.records_dropped, unknown)
             if report.tokens_used:
                 access.tokens_used(used=report.tokens_used)

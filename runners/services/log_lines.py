@@ -1,7 +1,7 @@
 """Log lines: numbered per function, written by COPY."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 from django.db import connection
@@ -43,23 +43,28 @@ def append(
         return {}, len(lines)
     last_seqs = _number(fresh)
     following = {owner: last_seqs[owner] - count + 1 for owner, count in fresh.items()}
-    now_ms = int(now.timestamp() * 1000)
-    oldest, newest = now_ms - _OLDEST_MS, now_ms + _NEWEST_MS
     with connection.cursor() as cursor, cursor.copy(_COPY) as copying:
-        for line in lines:
-            owner = owners.get(line.version_id)
-            if owner is None:
-                continue
-            seq = following[owner]
-            following[owner] = seq + 1
-            # A function names the time of its lines; retention must not depend on its word.
-            time_ms = min(max(line.time_ms, oldest), newest)
-            level = line.level if line.level in LEVELS else "INFO"
-            text = plain(line.text)
-            copying.write_row(
-                (owner, seq, line.version_id, time_ms, level, line.request_id, line.instance, text)
-            )
+        for row in _rows(lines, owners, following, int(now.timestamp() * 1000)):
+            copying.write_row(row)
     return last_seqs, len(lines) - fresh.total()
+
+
+def _rows(
+    lines: Sequence[LogRecord], owners: Mapping[int, int], following: dict[int, int], now_ms: int
+) -> Iterator[tuple[object, ...]]:
+    """The columns of each line; `following` holds each function's next number."""
+    oldest, newest = now_ms - _OLDEST_MS, now_ms + _NEWEST_MS
+    for line in lines:
+        owner = owners.get(line.version_id)
+        if owner is None:
+            continue
+        seq = following[owner]
+        following[owner] = seq + 1
+        # A function names the time of its lines; retention must not depend on its word.
+        time_ms = min(max(line.time_ms, oldest), newest)
+        level = line.level if line.level in LEVELS else "INFO"
+        text = plain(line.text)
+        yield owner, seq, line.version_id, time_ms, level, line.request_id, line.instance, text
 
 
 def _number(fresh: Mapping[int, int]) -> dict[int, int]:

@@ -19,14 +19,13 @@ _COPY = """
 _encode = msgspec.json.Encoder().encode
 
 
-def copy(records: Sequence[Invoked], owners: Mapping[int, int]) -> int:
-    """Write records in the caller's transaction; returns those of versions that are gone."""
+def copy(records: Sequence[Invoked], owners: Mapping[int, int]) -> None:
+    """Write records in the caller's transaction; those of versions that are gone are left out."""
     known = [record for record in records if record.version_id in owners]
     if known:
         with connection.cursor() as cursor, cursor.copy(_COPY) as copying:
             for record in known:
                 copying.write_row(_row(record, owners[record.version_id]))
-    return len(records) - len(known)
 
 
 def _row(call: Invoked, function_id: int) -> tuple[object, ...]:

@@ -12,7 +12,14 @@ from functions.models import Artifact, Function, FunctionVersion
 from hotswap import config
 from hotswap.access import signing
 from hotswap.core import clock, ids
-from hotswap.wire.reports import GatewayReport, Invoked, LogRecord, LogReport, VersionCounts
+from hotswap.wire.reports import (
+    GatewayReport,
+    Heartbeat,
+    Invoked,
+    LogRecord,
+    LogReport,
+    VersionCounts,
+)
 
 SHA256 = "a" * 64
 
@@ -121,3 +128,14 @@ def invoked(version_id: int, request_id: str, **changes: object) -> Invoked:
         "response_bytes": 20, "instance": "i1", "trace_id": "t1",
     }  # fmt: skip
     return Invoked(request_id=request_id, version_id=version_id, **{**given, **changes})  # type: ignore[arg-type]  # names vary
+
+
+def heartbeat(**changes: object) -> Heartbeat:
+    """A sign of life of a healthy runner without instances."""
+    given = {
+        "node": "node-1", "boot": "b1", "version": "0.1.0", "backend": "docker",
+        "enforced": ["pid namespace"], "missing": [], "runtimes": ["python3.11"],
+        "instances": [], "stem_cells": {"python3.11": 2}, "queued": 0,
+        "memory_total_mib": 8_000, "memory_free_mib": 4_000, "load": 0.5, "table_revision": 0,
+    }  # fmt: skip
+    return Heartbeat(**{**given, **changes})  # type: ignore[arg-type]  # names vary

@@ -10,23 +10,21 @@ from pytest_django import DjangoAssertNumQueries
 from rest_framework.test import APIClient
 
 from hotswap.core import clock
-from hotswap.wire.reports import Heartbeat, InstanceState
+from hotswap.wire.reports import InstanceState
 from runners.models import RunnerNode
 from runners.selectors.metrics import percentile
-from tests.integration.runners.reporting import Deployed, Intake, counts, invoked, line, reader
+from tests.integration.runners.reporting import (
+    Deployed,
+    Intake,
+    counts,
+    heartbeat,
+    invoked,
+    line,
+    reader,
+)
 
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 MINUTE = int(START.timestamp()) // 60
-
-
-def _heartbeat(**changes: object) -> Heartbeat:
-    given = {
-        "node": "node-1", "boot": "b1", "version": "0.1.0", "backend": "docker",
-        "enforced": ["pid namespace"], "missing": [], "runtimes": ["python3.11"],
-        "instances": [], "stem_cells": {"python3.11": 2}, "queued": 0,
-        "memory_total_mib": 8_000, "memory_free_mib": 4_000, "load": 0.5, "table_revision": 0,
-    }  # fmt: skip
-    return Heartbeat(**{**given, **changes})  # type: ignore[arg-type]  # names vary
 
 
 class TestInvocations:
@@ -309,14 +307,14 @@ class TestMetrics:
 
 
 class TestRunners:
-    def test_show_their_last_heartbeat(
+    def test_show_their_lastheartbeat(
         self, api: APIClient, intake: Intake, deployed: Callable[..., Deployed]
     ) -> None:
         version = deployed("thumbs", 3).versions[2]
         instance = InstanceState("i1", version, "busy", int(START.timestamp() * 1000), 7, 10_240)
-        intake.post("heartbeat", _heartbeat(instances=[instance], queued=9))
+        intake.post("heartbeat", heartbeat(instances=[instance], queued=9))
 
-        answer = intake.post("heartbeat", _heartbeat(instances=[instance]))
+        answer = intake.post("heartbeat", heartbeat(instances=[instance]))
         (listed,) = api.get("/api/v1/runners").json()["items"]
         shown = api.get("/api/v1/runners/node-1").json()
 
@@ -341,7 +339,7 @@ class TestRunners:
     def test_say_what_is_wrong_with_them(
         self, api: APIClient, intake: Intake, changes: dict[str, object], reason: str
     ) -> None:
-        intake.post("heartbeat", _heartbeat(**changes))
+        intake.post("heartbeat", heartbeat(**changes))
 
         shown = api.get("/api/v1/runners/node-1").json()
 
@@ -349,7 +347,7 @@ class TestRunners:
         assert reason in shown["reasons"][0]
 
     def test_are_offline_after_ten_silent_seconds(self, api: APIClient, intake: Intake) -> None:
-        intake.post("heartbeat", _heartbeat())
+        intake.post("heartbeat", heartbeat())
         RunnerNode.objects.update(seen_at=clock.utc_now() - timedelta(seconds=11))
 
         shown = api.get("/api/v1/runners/node-1").json()
@@ -361,7 +359,7 @@ class TestRunners:
     def test_keep_their_start_until_they_boot_again(self, intake: Intake, db: None) -> None:
         started = []
         for boot in ("b1", "b1", "b2"):
-            intake.post("heartbeat", _heartbeat(boot=boot))
+            intake.post("heartbeat", heartbeat(boot=boot))
             started.append(RunnerNode.objects.get().started_at)
 
         assert started[0] == started[1] < started[2]

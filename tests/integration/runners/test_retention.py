@@ -10,8 +10,7 @@ from hotswap.core import clock
 from runners.models import InvocationMinute, InvocationRecord, LogLine, RunnerNode
 from runners.services import retention
 from runners.tasks import telemetry_purge
-from tests.integration.runners.reporting import Deployed, Intake, counts, invoked, line
-from tests.integration.runners.test_reads import _heartbeat
+from tests.integration.runners.reporting import Deployed, Intake, counts, heartbeat, invoked, line
 
 DAY_MS = 86_400_000
 
@@ -30,9 +29,9 @@ class TestRetention:
             [counts(version, minute=minute), counts(version, minute=minute - 31 * 1_440)],
             [invoked(version, "young"), invoked(version, "old", ended_ms=now - 31 * DAY_MS)],
         )
-        intake.post("heartbeat", _heartbeat(node="gone"))
+        intake.post("heartbeat", heartbeat(node="gone"))
         RunnerNode.objects.update(seen_at=clock.utc_now() - timedelta(hours=25))
-        intake.post("heartbeat", _heartbeat(node="here"))
+        intake.post("heartbeat", heartbeat(node="here"))
 
         telemetry_purge.delay()
 
