@@ -18,6 +18,7 @@ from hotswap.supervisor import embedded
 
 STATE = Path(tempfile.mkdtemp(prefix="hotswap-test-"))
 STATE.chmod(0o711)  # the user that PostgreSQL runs as may have to pass through it
+(STATE / "static").mkdir()  # where collected files would be; WhiteNoise warns without it
 POSTGRES = embedded.postgres(STATE / "postgres", durable=False)
 VALKEY = embedded.valkey(STATE / "valkey")
 

@@ -58,9 +58,8 @@ class InvocationViewSet(ApiViewSet):
         )
         pages = CursorPages()
         page = pages.paginate_queryset(records, request, view=self)
-        return pages.get_paginated_response(
-            InvocationSerializer(page, many=True, context=_versions(page)).data
-        )
+        shown = InvocationSerializer(page, many=True, context=_versions(page))
+        return pages.get_paginated_response(list(shown.data))
 
     @extend_schema(operation_id="invocations_retrieve", responses=InvocationDetailSerializer)
     def retrieve(self, request: Request, name: str, request_id: str) -> Response:

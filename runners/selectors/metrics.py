@@ -141,8 +141,8 @@ def _tallies(function_id: int, slots: range, minutes: int) -> dict[int, dict[int
         .annotate(peak=Max("memory_peak_kib"), **{f"sum_{name}": Sum(name) for name in _SUMS})
         .annotate(**{f"bucket_{n}": Sum(f"buckets__{n}") for n in range(_BUCKETS)})
     )
-    rows: list[dict[str, Any]] = list(counted)
-    for row in rows:
+    row: Any  # the columns are named at run time
+    for row in counted:
         tallies[row["version_id"]][row["slot"]] = _Tally(
             sums=Counter({name: row[f"sum_{name}"] for name in _SUMS}),
             buckets=[row[f"bucket_{n}"] or 0 for n in range(_BUCKETS)],
