@@ -19,7 +19,7 @@ _CHUNK = 256 * 1024
 class AtomicFileStorage(FileSystemStorage):
     """Files appear whole or not at all, also when the machine loses power."""
 
-    def _save(self, name: str, content: File) -> str:
+    def _save(self, name: str, content: "File[bytes]") -> str:
         path = Path(self.path(name))
         path.parent.mkdir(
             mode=self.directory_permissions_mode or 0o755, parents=True, exist_ok=True
@@ -68,6 +68,11 @@ def opened(sha256: str) -> Iterator[IO[bytes]]:
     """
     with default_storage.open(location(sha256), "rb") as file:
         yield file
+
+
+def download(sha256: str) -> "File[bytes]":
+    """The package for a response that streams and closes it; raises FileNotFoundError."""
+    return default_storage.open(location(sha256), "rb")
 
 
 def chunks(sha256: str) -> Iterator[bytes]:

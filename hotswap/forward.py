@@ -31,8 +31,8 @@ Headers = list[tuple[bytes, bytes]]
 INVOCATION: Final = re.compile(r"/api/v1/functions/[^/]+/invoke(-stream|-async)?")
 LONGEST_CALL_SECONDS: Final = 960.0
 _HOP_BY_HOP: Final = frozenset(
-    [b"connection", b"keep-alive", b"te", b"trailer", b"transfer-encoding", b"upgrade"]
-    + [b"proxy-authenticate", b"proxy-authorization", b"proxy-connection"]
+    b"connection keep-alive te trailer transfer-encoding upgrade proxy-connection"
+    b" proxy-authenticate proxy-authorization".split()
 )
 _NOT_SENT: Final = _HOP_BY_HOP | {b"host", b"cookie", b"expect"}
 _NOT_RETURNED: Final = _HOP_BY_HOP | {b"set-cookie", b"content-security-policy", b"server"}

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from django_filters import rest_framework as filters
 from django.db.models import Q, QuerySet
+from django_filters import rest_framework as filters
 
 from functions.models import Function
 from hotswap.core.errors import UnknownPlugin
@@ -16,7 +16,7 @@ class FunctionFilter(filters.FilterSet):
     search = filters.CharFilter(method="by_text", help_text="in name and description")
     runtime = filters.CharFilter(method="by_runtime")
     tag = filters.CharFilter(method="by_tag")
-    createdBy = filters.CharFilter(field_name="created_by")
+    createdBy = filters.CharFilter(field_name="created_by")  # noqa: N815  (the API's spelling)
 
     class Meta:
         model = Function

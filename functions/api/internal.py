@@ -21,7 +21,7 @@ async def artifact(request: HttpRequest, sha256: str) -> StreamingHttpResponse:
     row = await sync_to_async(selectors.artifact_get)(sha256=sha256)
     chunks = storage.chunks(row.sha256)
     try:
-        first = await sync_to_async(next)(chunks, _END)
+        first = await sync_to_async(_next)(chunks)
     except FileNotFoundError:
         raise NotFound("The package store does not have this package.") from None
     response = StreamingHttpResponse(_streamed(first, chunks), content_type="application/zip")
@@ -29,7 +29,11 @@ async def artifact(request: HttpRequest, sha256: str) -> StreamingHttpResponse:
     return response
 
 
+def _next(chunks: Iterator[bytes]) -> bytes:
+    return next(chunks, _END)
+
+
 async def _streamed(chunk: bytes, chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
     while chunk:
         yield chunk
-        chunk = await sync_to_async(next)(chunks, _END)
+        chunk = await sync_to_async(_next)(chunks)

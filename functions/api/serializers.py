@@ -273,7 +273,7 @@ class AliasChanges(serializers.Serializer[Any]):
     """Where an alias leads: one `version`, or `versions` with weights that sum to 10,000."""
 
     version = _VersionNumber(required=False)
-    versions = WeightIn(many=True, required=False, max_length=TARGETS_MAX)
+    versions = serializers.ListField(child=WeightIn(), required=False, max_length=TARGETS_MAX)
     description = serializers.CharField(
         required=False, allow_blank=True, max_length=checks.DESCRIPTION_MAX
     )
@@ -325,7 +325,7 @@ class RuntimeOut(serializers.Serializer[Any]):
     name = serializers.CharField()
     language = serializers.CharField()
     version = serializers.CharField()
-    label = serializers.CharField()
+    label = serializers.CharField()  # type: ignore[assignment]  # a field, named as its base's attribute
     aliases = serializers.ListField(child=serializers.CharField())
     handlerExample = serializers.CharField(source="handler_example")
     endOfSupport = serializers.DateField(source="end_of_support")

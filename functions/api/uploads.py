@@ -3,7 +3,7 @@
 import io
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from rest_framework.exceptions import ParseError
 from rest_framework.parsers import BaseParser, MultiPartParser
@@ -112,10 +112,10 @@ def _encoded(fields: Mapping[str, Any]) -> str | None:
 
 
 def _file(request: Request) -> IO[bytes]:
+    fields: Any = request.data
     for name in _FORM_FIELDS:
-        found = request.data.get(name)
-        if hasattr(found, "read"):
-            file: IO[bytes] = found
-            return file
+        file = fields.get(name)
+        if hasattr(file, "read"):
+            return cast("IO[bytes]", file)
     names = ", ".join(_FORM_FIELDS)
     raise InvalidInput(f"package: The form has no file named one of: {names}.")

@@ -1,5 +1,7 @@
 """`/api/v1/functions` and `/api/v1/runtimes`."""
 
+from typing import Any
+
 from django.urls import path, register_converter
 from django.urls.converters import StringConverter
 
@@ -30,8 +32,13 @@ register_converter(FunctionNameConverter, "function")
 register_converter(AliasNameConverter, "alias")
 register_converter(VersionConverter, "version")
 
-_WHOLE = {"get": "list", "post": "create"}
-_ONE = {"get": "retrieve", "put": "update", "patch": "partial_update", "delete": "destroy"}
+_WHOLE: dict[str, Any] = {"get": "list", "post": "create"}
+_ONE: dict[str, Any] = {
+    "get": "retrieve",
+    "put": "update",
+    "patch": "partial_update",
+    "delete": "destroy",
+}
 
 urlpatterns = [
     path("runtimes", RuntimeViewSet.as_view({"get": "list"}), name="runtimes"),

@@ -44,7 +44,7 @@ class VersionViewSet(ApiViewSet):
         "files": "functions:read",
     }
     orders: ClassVar = {"-version": "-number", "createdAt": "created_at"}
-    parser_classes: ClassVar = uploads.PARSERS
+    parser_classes = uploads.PARSERS
     serializer_class = serializers.VersionOut
     pagination_class = CursorPages
 
@@ -93,7 +93,7 @@ class VersionViewSet(ApiViewSet):
         """Download a version's package."""
         row = self._version(name, version)
         try:
-            file = storage.default_storage.open(storage.location(row.artifact_id))
+            file = storage.download(row.artifact_id)
         except FileNotFoundError:
             raise NotFound("The code of this version is not in the package store.") from None
         response = FileResponse(

@@ -42,7 +42,7 @@ class FunctionViewSet(ApiViewSet):
         "restore": "functions:write",
     }
     orders: ClassVar = {"name": "name", "createdAt": "created_at", "updatedAt": "updated_at"}
-    parser_classes: ClassVar = uploads.PARSERS[:1]
+    parser_classes = uploads.PARSERS[:1]
     serializer_class = serializers.FunctionSummary
     filter_backends: ClassVar = [DjangoFilterBackend]  # for the document; `list` filters itself
     filterset_class = FunctionFilter

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from django.contrib.auth import authenticate
-from django.contrib.auth.models import AbstractBaseUser
+from django.contrib.auth.models import User
 from django.core.cache import cache
 from django.db import IntegrityError, transaction
 from redis.exceptions import RedisError
@@ -73,7 +73,7 @@ def signing_key_announce(*, now: datetime) -> None:
 @transaction.atomic
 def personal_token_create(
     *,
-    user: AbstractBaseUser,
+    user: User,
     name: str,
     wanted: Iterable[str],
     expires_at: datetime | None,
@@ -110,7 +110,7 @@ def personal_token_create(
 
 
 @transaction.atomic
-def personal_token_revoke(*, user: AbstractBaseUser, token_id: int, now: datetime) -> None:
+def personal_token_revoke(*, user: User, token_id: int, now: datetime) -> None:
     """Revoke one of the user's tokens; gateways refuse it when this returned and committed.
 
     Raises:

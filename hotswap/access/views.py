@@ -19,7 +19,7 @@ class AccessTokenViewSet(ApiViewSet):
     """Sign in."""
 
     scopes: ClassVar = {"create": PUBLIC}
-    authentication_classes: ClassVar = []
+    authentication_classes = []
     is_repeatable: ClassVar = False
 
     @extend_schema(request=serializers.SignIn, responses={200: serializers.AccessToken})
@@ -51,7 +51,7 @@ class PersonalTokenViewSet(ApiViewSet):
     pagination_class = CursorPages
 
     def get_queryset(self) -> QuerySet[PersonalAccessToken]:
-        return PersonalAccessToken.objects.filter(user_id=self.request.user.pk)
+        return PersonalAccessToken.objects.filter(user=self.user)
 
     @extend_schema(responses=serializers.PersonalToken(many=True))
     def list(self, request: Request) -> Response:
@@ -67,7 +67,7 @@ class PersonalTokenViewSet(ApiViewSet):
         command.is_valid(raise_exception=True)
 
         issued = services.personal_token_create(
-            user=request.user,
+            user=self.user,
             name=command.validated_data["name"],
             wanted=command.validated_data["scopes"],
             expires_at=command.validated_data["expiresAt"],
@@ -80,5 +80,5 @@ class PersonalTokenViewSet(ApiViewSet):
     @extend_schema(responses={204: None})
     def destroy(self, request: Request, token_id: int) -> Response:
         """Revoke one of your personal access tokens."""
-        services.personal_token_revoke(user=request.user, token_id=token_id, now=clock.utc_now())
+        services.personal_token_revoke(user=self.user, token_id=token_id, now=clock.utc_now())
         return Response(status=204)

@@ -1,5 +1,6 @@
 """ETag and If-Match: nobody overwrites what they have not seen."""
 
+from django.http.response import HttpResponseBase
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -18,7 +19,7 @@ def tagged(response: Response, row: Versioned) -> Response:
     return response
 
 
-def is_known(request: Request, response: Response) -> bool:
+def is_known(request: Request, response: HttpResponseBase) -> bool:
     """Whether `If-None-Match` names what `response` would send."""
     header = request.headers.get("If-None-Match", "")
     tag = response.get("ETag", "").strip('"')

@@ -26,7 +26,7 @@ class Problem(serializers.Serializer[Any]):
     instance = serializers.CharField(help_text="Id of this request, as in X-Request-Id.")
     fault = serializers.ChoiceField(choices=["caller", "function", "platform"])
     retryable = serializers.BooleanField()
-    errors = FieldError(many=True, required=False)
+    errors = FieldError(many=True, required=False)  # type: ignore[assignment]  # a member's name
 
 
 class ProblemAutoSchema(AutoSchema):
@@ -35,12 +35,14 @@ class ProblemAutoSchema(AutoSchema):
     def _get_response_bodies(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         bodies: dict[str, Any] = super()._get_response_bodies(*args, **kwargs)
         bodies["default"] = {
-            **self._get_response_for_code(Problem, "default", ["application/problem+json"]),
+            **self._get_response_for_code(  # type: ignore[no-untyped-call]  # ships no types
+                Problem, "default", ["application/problem+json"]
+            ),
             "description": "A problem.",
         }
         return bodies
 
-    def get_description(self) -> str:
+    def get_description(self) -> str:  # type: ignore[override]  # drf-spectacular's signature
         text = super().get_description() or ""
         scope = getattr(self.view, "scopes", {}).get(getattr(self.view, "action", None))
         return text if scope in (None, PUBLIC) else f"{text}\n\nScope: `{scope}`.".strip()

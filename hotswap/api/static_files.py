@@ -10,7 +10,7 @@ from whitenoise.middleware import WhiteNoiseMiddleware
 from hotswap.api.request_id import Respond
 
 
-class StaticFilesMiddleware(WhiteNoiseMiddleware):  # type: ignore[misc]  # ships no types
+class StaticFilesMiddleware(WhiteNoiseMiddleware):
     """Answers static files; hands everything else on without leaving the event loop."""
 
     sync_capable = True

@@ -1,7 +1,8 @@
 """What every API view does: scopes, idempotency, conditional reads, and the wait for gateways."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
+from django.contrib.auth.models import User
 from django.db.models import QuerySet
 from django.http import HttpResponse, HttpResponseNotModified
 from django.http.response import HttpResponseBase
@@ -35,9 +36,14 @@ class ApiViewSet(ViewSet):
     _claim: idempotency.Claim | None = None
 
     @property
+    def user(self) -> User:
+        """The caller, whom the permission check has found to be somebody."""
+        return cast(User, self.request.user)
+
+    @property
     def actor(self) -> str:
         """The caller's name, for records."""
-        return str(self.request.user.get_username())
+        return self.user.get_username()
 
     def page(self, queryset: QuerySet[Any], serializer: type[BaseSerializer[Any]]) -> Response:
         """One page of a list, ordered and cut as the query asks."""
@@ -61,10 +67,10 @@ class ApiViewSet(ViewSet):
             return response
         return super().handle_exception(exc)
 
-    def finalize_response(
-        self, request: Request, response: HttpResponseBase, *args: Any, **kwargs: Any
+    def finalize_response(  # type: ignore[override]  # replays and downloads are Django's
+        self, request: Request, response: Any, *args: Any, **kwargs: Any
     ) -> HttpResponseBase:
-        final = super().finalize_response(request, response, *args, **kwargs)
+        final: HttpResponseBase = super().finalize_response(request, response, *args, **kwargs)
         if request.method not in _SAFE and final.status_code < 400:
             table.wait_acked()
         if self._claim is not None:

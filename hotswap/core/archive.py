@@ -270,7 +270,8 @@ def _local_end(entry: zipfile.ZipInfo, file: BinaryIO) -> int:
     )
     if not same:
         raise _refuse("header-mismatch", f"{entry.filename} is described in two different ways.")
-    return entry.header_offset + len(header) + name_bytes + extra_bytes + entry.compress_size
+    content_at: int = entry.header_offset + len(header) + name_bytes + extra_bytes
+    return content_at + entry.compress_size
 
 
 def _local_sizes(extra: bytes, packed: int, unpacked: int) -> tuple[int, int]:

@@ -200,7 +200,15 @@ class TestAccessTokens:
 class TestBearer:
     @pytest.mark.parametrize(
         "header",
-        ["", "Bearer", "Bearer ", "Basic YTpi", "Bearer nothing", "Bearer hs_x", f"Bearer {'x' * 9999}"],
+        [
+            "",
+            "Bearer",
+            "Bearer ",
+            "Basic YTpi",
+            "Bearer none",
+            "Bearer hs_x",
+            "Bearer " + "x" * 9**4,
+        ],
         ids=lambda header: header[:20],
     )
     def test_is_never_ignored(self, db, header):

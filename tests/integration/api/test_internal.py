@@ -62,8 +62,10 @@ class TestTable:
         await sync_to_async(create)(api)
         revision = decoded(await ask()).revision
         pending = asyncio.create_task(ask(after=revision, wait=20))
-        while not await TableReader.objects.filter(acked_revision=revision).aexists():
-            await asyncio.sleep(0.01)
+        waiting = TableReader.objects.filter(acked_revision=revision)
+        async with asyncio.timeout(10):
+            while not await waiting.aexists():  # noqa: ASYNC110  (a row, which sets no event)
+                await asyncio.sleep(0.01)
         started = clock.monotonic()
 
         await sync_to_async(api.patch)("/api/v1/functions/thumbs", {"maxQueue": 9})
@@ -92,9 +94,7 @@ class TestTable:
 
     @pytest.mark.parametrize("header", ["", "Bearer x", "Basic x", "Bearer"])
     async def test_needs_the_internal_token(self, header):
-        response = await AsyncClient().get(
-            "/internal/v1/table", headers={"Authorization": header}
-        )
+        response = await AsyncClient().get("/internal/v1/table", headers={"Authorization": header})
 
         assert response.status_code == 401
 
@@ -113,17 +113,13 @@ class TestArtifacts:
         version = await sync_to_async(api.get)("/api/v1/functions/thumbs/versions/v1")
         sha256 = version.json()["codeSha256"]
 
-        response = await AsyncClient().get(
-            f"/internal/v1/artifacts/{sha256}", headers=internal()
-        )
+        response = await AsyncClient().get(f"/internal/v1/artifacts/{sha256}", headers=internal())
 
         body = b"".join([chunk async for chunk in response.streaming_content])
         assert (body, int(response["Content-Length"])) == (zips.packed(), len(body))
 
     @pytest.mark.parametrize("sha256", ["0" * 64, "..", "x"])
     async def test_are_not_found_by_another_name(self, api, sha256):
-        response = await AsyncClient().get(
-            f"/internal/v1/artifacts/{sha256}", headers=internal()
-        )
+        response = await AsyncClient().get(f"/internal/v1/artifacts/{sha256}", headers=internal())
 
         assert response.status_code == 404

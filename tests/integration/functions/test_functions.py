@@ -53,11 +53,13 @@ class TestCreate:
     def test_takes_names_of_letters_digits_and_dashes(self, api, name):
         assert create(api, name=name).status_code == 201
 
-    @pytest.mark.parametrize("name", ["", "x" * 65, "a_b", "a.b", "-a", "a-", "ä", "a b", "a/b", "a\0"])
+    @pytest.mark.parametrize(
+        "name", ["", "x" * 65, "a_b", "a.b", "-a", "a-", "ä", "a b", "a/b", "a\0"]
+    )
     def test_refuses_other_names(self, api, name):
         assert create(api, name=name).status_code == 422
 
-    @pytest.mark.parametrize(("field", "least", "most", "step"), BOUNDS, ids=lambda x: str(x))
+    @pytest.mark.parametrize(("field", "least", "most", "step"), BOUNDS, ids=str)
     def test_takes_numbers_up_to_their_bounds(self, api, field, least, most, step):
         statuses = [
             create(api, name=f"f{n}", **{field: value}).status_code
@@ -169,9 +171,7 @@ class TestChange:
         api.patch("/api/v1/functions/thumbs", {"memorySize": 1024, "environment": {"MODE": "b"}})
         api.post("/api/v1/functions/thumbs/versions", {})
 
-        memory = {
-            v: api.get(f"/api/v1/functions/thumbs/versions/{v}").json() for v in ("v1", "v2")
-        }
+        memory = {v: api.get(f"/api/v1/functions/thumbs/versions/{v}").json() for v in ("v1", "v2")}
         assert [memory[v]["memorySize"] for v in ("v1", "v2")] == [256, 1024]
         assert [memory[v]["environment"]["MODE"] for v in ("v1", "v2")] == ["a", "b"]
 
@@ -253,7 +253,8 @@ class TestDelete:
 
         response = api.post("/api/v1/functions/thumbs/restore")
 
-        assert (response.status_code, response.json()["type"]) == (409, "/problems/illegal-transition")
+        problem = response.json()
+        assert (problem["status"], problem["type"]) == (409, "/problems/illegal-transition")
 
 
 class TestPurge:

@@ -115,9 +115,9 @@ class TestPublication:
     def test_publishes_nothing_of_what_was_rolled_back(self, api):
         before = table.current_revision()
 
-        with pytest.raises(ZeroDivisionError), transaction.atomic():
+        with transaction.atomic():
             routing_mark_dirty(keys=["function/ghost"], at=clock.utc_now())
-            1 / 0  # noqa: B018
+            transaction.set_rollback(True)
 
         assert (table.current_revision(), OutboxEvent.objects.count()) == (before, 0)
 
@@ -151,7 +151,8 @@ class TestConcurrentWriters:
         def change(n):
             caller = bearer(plain)
             for step in range(5):
-                assert caller.patch(f"/api/v1/functions/f{n}", {"maxQueue": step}).status_code == 200
+                changed = caller.patch(f"/api/v1/functions/f{n}", {"maxQueue": step})
+                assert changed.status_code == 200
             connection.close()
 
         gateway, stop = Follower(), threading.Event()
