@@ -71,4 +71,3 @@ def _overwritten(
     forged = bytearray(data)
     struct.pack_into(layout, forged, at + offset, value)
     return bytes(forged)
-
