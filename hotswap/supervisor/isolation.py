@@ -19,7 +19,7 @@ def choose(requested: str, sandboxd: Path) -> str:
     """The backend to use: the requested one, or for "auto" the strongest that works.
 
     Args:
-        sandboxd: socket of the privileged process; a user who is not root needs it there.
+        sandboxd: socket of the privileged process, which root may have started for this user.
 
     Raises:
         CannotStart: it does not work here; the message says what to do.
@@ -68,18 +68,20 @@ def _require_sandbox(sandboxd: Path) -> None:
             " for development only: HOTSWAP_RUNNER_ALLOW_UNISOLATED=true bin/up --backend process"
         )
     if os.geteuid() != 0:
-        _require_privileged_process(sandboxd)
+        _require_rootless(sandboxd)
     elif not any(shutil.which(program) for program in _RUNTIMES):
         _install_runtime()
 
 
-def _require_privileged_process(sandboxd: Path) -> None:
-    if answers(sandboxd):
+def _require_rootless(sandboxd: Path) -> None:
+    """Without root: the privileged process somebody started, or bubblewrap's user namespaces."""
+    if answers(sandboxd) or shutil.which("bwrap"):
         return
     state = sandboxd.parents[1]
     raise CannotStart(
-        "No Docker engine answers, and isolating functions without one needs a small privileged"
-        " process. Start it in another terminal, then start bin/up again:\n"
+        "No Docker engine answers, and without one functions are isolated by bubblewrap, which is"
+        " not installed. On Debian and Ubuntu: sudo apt-get install bubblewrap\n"
+        "Stronger, with control groups, is a small privileged process in another terminal:\n"
         f"  sudo {sys.executable} -m runners.sandboxd --uid {os.getuid()} --state-dir {state}"
     )
 

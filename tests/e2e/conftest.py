@@ -1,6 +1,7 @@
 """Running platforms for journeys. One per backend is shared by all tests of a session."""
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -40,6 +41,12 @@ def docker_stack(stack_on: StackOn) -> Stack:
     return stack_on("docker")
 
 
+@pytest.fixture(params=["sandbox", pytest.param("docker", marks=pytest.mark.docker)])
+def each_stack(request: pytest.FixtureRequest, stack_on: StackOn) -> Stack:
+    """The platform with every backend in turn."""
+    return stack_on(request.param)
+
+
 @pytest.fixture
 def own_stack() -> Iterator[Stack]:
     """A platform, not started, for a test that stops or breaks it."""
@@ -50,7 +57,7 @@ def own_stack() -> Iterator[Stack]:
 
 
 def _require(backend: str) -> None:
-    if backend == "sandbox" and os.geteuid() != 0:
-        pytest.skip("the sandbox backend needs root")
+    if backend == "sandbox" and os.geteuid() != 0 and not shutil.which("bwrap"):
+        pytest.skip("the sandbox backend needs root or bubblewrap")
     if backend == "docker" and not docker_answers():
         pytest.skip("no Docker engine answers")

@@ -13,7 +13,7 @@ from tests.e2e.stack import Stack
 
 SOURCE = "def handler(event, context):\n    return {'got': event}\n"
 
-pytestmark = [pytest.mark.slow, pytest.mark.root]
+pytestmark = pytest.mark.slow
 
 
 class TestRunningPlatform:
