@@ -1,6 +1,7 @@
 """What callers get: response headers, the JSON envelope, problem documents."""
 
 import base64
+import re
 from typing import Any
 
 import msgspec
@@ -90,13 +91,12 @@ def raw_headers(outcome: Outcome) -> bytes:
     return b"".join(lines)
 
 
+_PLAIN = re.compile(r"(?!:)[ -~\x80-\xff]*\Z").match
+
+
 def _is_plain(text: object) -> bool:
     """Whether it can stand in a header line: one line, latin-1, no control characters."""
-    return (
-        isinstance(text, str)
-        and all(31 < ord(c) < 256 and ord(c) != 127 for c in text)
-        and ":" not in text[:1]
-    )
+    return isinstance(text, str) and _PLAIN(text) is not None
 
 
 def envelope(

@@ -163,24 +163,25 @@ class Connection(asyncio.Protocol):
 
     def on_url(self, url: bytes) -> None:
         self._url += url
-        self._check_headers(len(url))
+        self._header_bytes += len(url)
+        if self._header_bytes > HEADERS_MAX_BYTES:
+            self._refuse_headers()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._check_headers(len(name) + len(value))
+        self._header_bytes += len(name) + len(value)
+        self._header_count += 1
+        if self._header_bytes > HEADERS_MAX_BYTES or self._header_count > HEADERS_MAX_COUNT:
+            self._refuse_headers()
         name = name.lower()
         if name in WANTED and self._request is not None:
             if name in self._request.headers:
                 self._refuse(400, f"header {name.decode()} was sent twice")
             self._request.headers[name] = value
 
-    def _check_headers(self, size: int) -> None:
-        self._header_bytes += size
-        self._header_count += 1
-        if self._header_bytes > HEADERS_MAX_BYTES or self._header_count > HEADERS_MAX_COUNT:
-            self._refuse(
-                431,
-                f"headers may have {HEADERS_MAX_BYTES // 1024} KiB and {HEADERS_MAX_COUNT} fields",
-            )
+    def _refuse_headers(self) -> None:
+        self._refuse(
+            431, f"headers may have {HEADERS_MAX_BYTES // 1024} KiB and {HEADERS_MAX_COUNT} fields"
+        )
 
     def on_headers_complete(self) -> None:
         request = self._request
