@@ -273,17 +273,21 @@ class Pool:
             job = self.waiting.popleft()
             if not job.done:
                 job.queue_us = int((now - job.arrived) * 1e6)
-                job.fail(
-                    "throttled",
-                    error_object("Throttled", "the call waited for its whole time in the queue"),
-                    retry_after_ms=RETRY_AFTER_MS,
-                )
+                self._waited_in_vain(job)
         if self.waiting and now - self.waiting[0].arrived >= SCALE_WAIT_SECONDS:
             for _ in range(self._wanted(now)):
                 self._start_one()
         elif self.waiting and self.total == 0:
             self._start_one()
         self._next()
+
+    def _waited_in_vain(self, job: Job) -> None:
+        """Its time is over before it ran: too many callers, or a machine too slow to start."""
+        if self.total == self.starting:
+            slug, message = "unavailable", "no instance could be started in the function's time"
+        else:
+            slug, message = "throttled", "the call waited for its whole time in the queue"
+        job.fail(slug, error_object(slug.title(), message), retry_after_ms=RETRY_AFTER_MS)
 
     def _wanted(self, now: float) -> int:
         """Instances to start now: as many as keep the queue's expected wait short.

@@ -70,7 +70,7 @@ class FakeControlPlane:
 
     def version(
         self, name: str, files: Mapping[str, str | bytes], *, runtime: str = "python3.11",
-        handler: str = "app.handler", memory_mib: int = 128, timeout_ms: int = 5_000,
+        handler: str = "app.handler", memory_mib: int = 128, timeout_ms: int = 30_000,
         environment: dict[str, str] | None = None, concurrency: int = 1, **limits: Any,
     ) -> int:  # fmt: skip
         """Upload a version; return its number. `limits` go to FunctionRoute."""

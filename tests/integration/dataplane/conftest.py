@@ -39,6 +39,7 @@ class DataPlane:
             "HOTSWAP_GATEWAY_DRAIN_SECONDS": "5",
             "HOTSWAP_RUNNER_DRAIN_SECONDS": "5",
             "HOTSWAP_RUNNER_BACKEND": backend,
+            "HOTSWAP_RUNNER_BASE_IMAGE": "debian",
             "HOTSWAP_RUNNER_ALLOW_UNISOLATED": "true",
             "HOTSWAP_RUNNER_NAME": "runner-under-test",
             "HOTSWAP_RUNNER_FREEZE_AFTER_SECONDS": "1",
