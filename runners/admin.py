@@ -56,9 +56,8 @@ class InvocationRecordAdmin(_ReadOnly):
     list_per_page = 50
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[InvocationRecord]:
-        return (
-            super().get_queryset(request).annotate(name=functions.function_name_of("function_id"))
-        )
+        records: QuerySet[InvocationRecord] = super().get_queryset(request)
+        return records.annotate(name=functions.function_name_of("function_id"))
 
     @admin.display(description="function")
     def function(self, record: InvocationRecord) -> str:
