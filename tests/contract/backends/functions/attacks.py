@@ -115,7 +115,8 @@ for _path in (
 ):  # fmt: skip
     _writes(_path)
 for _path in (
-    "/sys/fs/cgroup", "/root", "/home", "/run/hotswap", "/var/lib/docker", "/var/lib/postgresql", "/run/docker", "/sys/kernel",
+    "/sys/fs/cgroup", "/root", "/home", "/run/hotswap", "/var/lib/docker",
+    "/var/lib/postgresql", "/run/docker", "/sys/kernel",
     "/proc/1/root/root", "/boot", "/mnt",
 ):  # fmt: skip
     _lists(_path)
