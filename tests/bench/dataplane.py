@@ -5,10 +5,12 @@ For work on the hot path (`bin/bench --data-plane`). The goals are for the whole
 
 from typing import Any
 
+import httpx2
 import msgspec
 
 from hotswap.wire.table import FunctionRoute, VersionRoute
 from tests.bench import processes
+from tests.bench.figures import NotMeasured
 from tests.bench.platform import ROLES, wait, wait_routed
 from tests.bench.samples import Sample
 from tests.integration.dataplane.conftest import TOKEN, DataPlane
@@ -24,6 +26,7 @@ class BareDataPlane:
         self._plane.environment["HOTSWAP_RUNNER_FREEZE_AFTER_SECONDS"] = "5"
         self.gateway_url = self._plane.url
         self.token = TOKEN
+        self._seeded = 0
 
     def start(self) -> None:
         self._plane.start()
@@ -48,7 +51,7 @@ class BareDataPlane:
 
     def seed(self, functions: int) -> None:
         control = self._plane.control
-        for number in range(functions):
+        for number in range(self._seeded, functions):
             version = VersionRoute(
                 id=_SEED_IDS + number, number=1, runtime="python3.11", handler="app.handler",
                 code_sha256="0" * 64, memory_mib=128, timeout_ms=5_000,
@@ -60,7 +63,11 @@ class BareDataPlane:
             )  # fmt: skip
             body = msgspec.json.encode(route)
             control._put(f"function/{route.name}", body, body)
+        self._seeded = max(functions, self._seeded)
         wait(self._is_acked, 60, f"{functions} functions in the table")
+
+    def portal(self) -> httpx2.Client:
+        raise NotMeasured("the data plane alone has no portal")
 
     def _is_acked(self) -> bool:
         control = self._plane.control

@@ -1,12 +1,16 @@
 """The system that is measured, and what a benchmark may ask of it."""
 
 import re
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Protocol
 
 import httpx2
 
+from hotswap.supervisor.install import ROOT
 from tests.bench import processes
 from tests.bench.caller import Caller
 from tests.bench.figures import NotMeasured
@@ -36,6 +40,13 @@ class Platform(Protocol):
 
     def seed(self, functions: int) -> None:
         """Have so many functions in the routing table that are never called."""
+
+    def portal(self) -> httpx2.Client:
+        """A client that is signed in to the portal.
+
+        Raises:
+            NotMeasured: this system has none.
+        """
 
     def start(self) -> None: ...
 
@@ -68,6 +79,7 @@ class WholeStack:
         self._stack = Stack(backend)
         self.gateway_url = self._stack.gateway_url
         self.token = ""
+        self._seeded = 0
 
     def start(self) -> None:
         self._stack.start()
@@ -108,7 +120,38 @@ class WholeStack:
         return [pid for name, pid in running.items() if name.startswith(ROLES[role])]
 
     def seed(self, functions: int) -> None:
-        raise NotImplementedError
+        missing = functions - self._seeded
+        if missing <= 0:
+            return
+        # The web process was told where its database is; the command has to be told the same.
+        environment = _environment_of(self._stack.pids()["web"])
+        command = ["manage.py", "seed_functions", "--count", str(missing)]
+        subprocess.run(
+            [sys.executable, *command, "--prefix", f"seed{self._seeded}"],
+            cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+        self._seeded = functions
+        wait(lambda: self._routed() >= functions, 120, f"{functions} functions routed")
+
+    def _routed(self) -> int:
+        text = self._stack.gateway.get("/metrics").text
+        found = re.search(r"^functions_count (\d+)", text, re.MULTILINE)
+        return int(found[1]) if found else 0
+
+    def portal(self) -> httpx2.Client:
+        client = httpx2.Client(base_url=self._stack.url, follow_redirects=True, timeout=60)
+        client.get("/login")
+        form = {
+            "username": "admin", "password": self._stack.password,
+            "csrfmiddlewaretoken": client.cookies["csrftoken"],
+        }  # fmt: skip
+        client.post("/login", data=form, headers={"Referer": f"{self._stack.url}/login"})
+        return client
+
+
+def _environment_of(pid: int) -> dict[str, str]:
+    pairs = Path(f"/proc/{pid}/environ").read_text().split("\0")
+    return dict(pair.split("=", 1) for pair in pairs if pair)
 
 
 def warm_up(platform: Platform, function: str, body: bytes) -> None:
