@@ -11,7 +11,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from hotswap.core.limits import MIB
+from hotswap.core.limits import MEMORY_MIN_MIB, MIB
+from hotswap.core.units import cpu_weight
 from runners.backends.base import CellLimits
 from runners.backends.programs import Program
 
@@ -21,7 +22,10 @@ CONTROL: Final = f"{INSIDE}/ctl.sock"
 FILE_BYTES: Final = 64 * MIB
 TMP_INODES: Final = 4_096
 OOM_SCORE: Final = 800
-STEM_LIMITS: Final = CellLimits(memory_mib=512, cpu_weight=1_024, cpu_cores=2.0)
+# The weight of the smallest function: cells that boot must not crowd out instances that work.
+STEM_LIMITS: Final = CellLimits(
+    memory_mib=512, cpu_weight=cpu_weight(MEMORY_MIN_MIB), cpu_cores=2.0
+)
 
 SECCOMP: Final = Path(__file__).parent / "seccomp.json"
 
