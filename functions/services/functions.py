@@ -24,8 +24,7 @@ def function_create(
         InvalidInput: a field is out of its bounds.
         AlreadyExists: the name is taken, also by a deleted function that is not purged yet.
     """
-    checks.check_name(name)
-    configuration = checks.checked(configuration)
+    configuration = function_check(name=name, configuration=configuration)
     try:
         with transaction.atomic():
             function = Function.objects.create(
@@ -39,6 +38,19 @@ def function_create(
         raise _taken(name) from None
     _record(function, verb="function.create", actor=actor, now=now)
     return function
+
+
+def function_check(*, name: str, configuration: Configuration) -> Configuration:
+    """The configuration with canonical names, when a function could be created from it now.
+
+    Raises:
+        InvalidInput, AlreadyExists: as `function_create`.
+    """
+    checks.check_name(name)
+    configuration = checks.checked(configuration)
+    if Function.objects.filter(name=name).exists():
+        raise _taken(name)
+    return configuration
 
 
 @transaction.atomic

@@ -9,7 +9,11 @@ from functions import packages, selectors
 from functions.models import Function, FunctionVersion
 from functions.packages import Package
 from functions.services.artifacts import artifact_keep, artifact_touch
-from functions.services.functions import configuration_apply, function_create
+from functions.services.functions import (
+    configuration_apply,
+    function_check,
+    function_create,
+)
 from functions.types import Configuration
 from hotswap import config
 from hotswap.core.errors import Conflict, InvalidInput
@@ -67,10 +71,15 @@ def function_create_with_code(
         as `function_create` and `version_create`.
     """
     _check_message(message)
+    configuration = function_check(name=name, configuration=configuration)
+    packages.check_handler(
+        names=package.summary.names,
+        runtime=configuration.runtime,
+        handler=configuration.handler,
+    )
+    artifact_keep(package=package, now=now)  # before the transaction: it may take a while
     with transaction.atomic():
         function = function_create(name=name, configuration=configuration, actor=actor, now=now)
-        _check_handler(function, package, {})
-        artifact_keep(package=package, now=now)
         return _next(function, sha256=package.sha256, message=message, actor=actor, now=now)
 
 
