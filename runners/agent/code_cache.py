@@ -29,11 +29,10 @@ class CodeCache:
         max_bytes: unpacked trees that nobody uses go, oldest use first, above this.
     """
 
-    def __init__(self, *, root: Path, url: str, token: str, max_bytes: int) -> None:
+    def __init__(self, *, root: Path, client: httpx2.AsyncClient, max_bytes: int) -> None:
         root.mkdir(parents=True, exist_ok=True, mode=0o711)
         self._root = root
-        self._url = url
-        self._token = token
+        self._client = client
         self._max_bytes = max_bytes
         self._trees: dict[str, _Tree] = {}
         self._fetching: dict[str, asyncio.Task[_Tree]] = {}
@@ -94,13 +93,10 @@ class CodeCache:
     async def _download(self, sha256: str) -> Path:
         digest = hashlib.sha256()
         descriptor, name = tempfile.mkstemp(dir=self._root, prefix=".package-")
-        headers = {"Authorization": f"Bearer {self._token}"}
         try:
             with os.fdopen(descriptor, "wb") as file:
-                async with (
-                    httpx2.AsyncClient(base_url=self._url, headers=headers, timeout=30) as client,
-                    client.stream("GET", f"/internal/v1/artifacts/{sha256}") as response,
-                ):
+                path = f"/internal/v1/artifacts/{sha256}"
+                async with self._client.stream("GET", path) as response:
                     response.raise_for_status()
                     async for chunk in response.aiter_bytes(1 << 20):
                         digest.update(chunk)

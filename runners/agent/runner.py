@@ -28,6 +28,7 @@ from runners.agent.server import GatewayLink
 from runners.agent.specs import Specs
 from runners.agent.stem_cells import StemCells
 from runners.backends.base import Backend
+from runners.link.client import control_plane
 from runners.link.feed import TableFeed
 from runners.link.reports import ReportSender
 
@@ -51,15 +52,14 @@ class Runner:
         self._functions: dict[int, Function] = {}
         self._pools: dict[int, Pool] = {}
         self._specs = Specs(self._on_function)
-        token, url = config.core.internal_token, config.web.url
+        self._client = control_plane(config.web.url, config.core.internal_token)
         self._log_book = LogBook(node=self.node, boot=boot_id())
         self._stem_cells = StemCells(backend, config.runner.stem_cells)
         self._lifecycle = Lifecycle(
             stem_cells=self._stem_cells,
             code_cache=CodeCache(
                 root=config.core.state_dir / "runner" / "code",
-                url=url,
-                token=token,
+                client=self._client,
                 max_bytes=config.runner.code_cache_mib * MIB,
             ),
             log_book=self._log_book,
@@ -71,13 +71,12 @@ class Runner:
         self._feed = TableFeed(
             role="runner",
             node=self.node,
-            url=url,
-            token=token,
+            client=self._client,
             copy=config.core.state_dir / "runner" / "table.json",
             on_change=self._specs.apply,
         )
         self._logs = ReportSender(
-            url=url, token=token, path="/internal/v1/logs", collect=self._log_book.collect
+            client=self._client, path="/internal/v1/logs", collect=self._log_book.collect
         )
         self._runtimes: list[str] = []
         self._parked: set[asyncio.Task[None]] = set()
@@ -201,6 +200,7 @@ class Runner:
         self._stem_cells.close()
         await self._backend.close()
         await self._logs.flush(2.0)
+        await self._client.aclose()
         for task in done - {stopping}:
             task.result()  # a background task that ended has failed: say why
 
@@ -226,19 +226,16 @@ class Runner:
 
     async def _beat(self) -> None:
         """Tell the control plane that this runner lives; a lost beat is harmless."""
-        headers = {
-            "Authorization": f"Bearer {self._config.core.internal_token}",
-            "Content-Type": "application/json",
-        }
-        async with httpx2.AsyncClient(
-            base_url=self._config.web.url, headers=headers, timeout=5.0
-        ) as client:
-            while True:
-                try:
-                    await client.post("/internal/v1/heartbeat", content=self._heartbeat())
-                except httpx2.HTTPError as exc:
-                    log.debug("heartbeat: %s", exc)
-                await asyncio.sleep(HEARTBEAT_SECONDS)
+        while True:
+            try:
+                await self._client.post(
+                    "/internal/v1/heartbeat",
+                    content=self._heartbeat(),
+                    headers={"Content-Type": "application/json"},
+                )
+            except httpx2.HTTPError as exc:
+                log.debug("heartbeat: %s", exc)
+            await asyncio.sleep(HEARTBEAT_SECONDS)
 
     def _heartbeat(self) -> bytes:
         isolation = self._backend.isolation()

@@ -19,6 +19,7 @@ from runners.gateway.metrics import render
 from runners.gateway.routes import Routes
 from runners.gateway.stats import Stats
 from runners.gateway.upstream import Upstream
+from runners.link.client import control_plane
 from runners.link.feed import Changed, TableFeed
 from runners.link.reports import ReportSender
 
@@ -38,7 +39,7 @@ class Gateway:
         self.node = f"{socket.gethostname()}-{number}"
         self._connections: set[Connection] = set()
         self._draining = False
-        token, url = config.core.internal_token, config.web.url
+        self._client = control_plane(config.web.url, config.core.internal_token)
         self._stats = Stats(
             node=self.node,
             boot=boot_id(),
@@ -53,13 +54,12 @@ class Gateway:
         self._feed = TableFeed(
             role="gateway",
             node=self.node,
-            url=url,
-            token=token,
+            client=self._client,
             copy=config.core.state_dir / "gateway" / "table.json",
             on_change=self._apply,
         )
         self._reports = ReportSender(
-            url=url, token=token, path="/internal/v1/reports", collect=self._stats.collect
+            client=self._client, path="/internal/v1/reports", collect=self._stats.collect
         )
 
     def _apply(self, changed: Changed) -> None:
@@ -139,6 +139,7 @@ class Gateway:
             task.cancel()
         self._upstream.close()
         await self._reports.flush(2.0)
+        await self._client.aclose()
         for task in done - {stopping}:
             task.result()  # a background task that ended has failed: say why
 

@@ -69,15 +69,13 @@ class TableFeed:
         *,
         role: Literal["gateway", "runner"],
         node: str,
-        url: str,
-        token: str,
+        client: httpx2.AsyncClient,
         copy: Path,
         on_change: Callable[[Changed], None],
     ) -> None:
         self._role = role
         self._node = node
-        self._url = url
-        self._token = token
+        self._client = client
         self._copy = copy
         self._on_change = on_change
         self._table = Table()
@@ -101,25 +99,21 @@ class TableFeed:
     async def follow(self) -> None:
         """Poll for ever; returns only by cancellation."""
         failures = 0
-        async with httpx2.AsyncClient(
-            base_url=self._url,
-            headers={"Authorization": f"Bearer {self._token}"},
-            timeout=httpx2.Timeout(POLL_SECONDS + 10, connect=2.0),
-        ) as client:
-            while True:
-                try:
-                    await self._poll(client)
-                    failures = 0
-                except (httpx2.HTTPError, ValueError, msgspec.MsgspecError) as exc:
-                    if failures == 0:
-                        log.warning("table feed: %s", exc or type(exc).__name__)
-                    await asyncio.sleep(RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)])
-                    failures += 1
+        while True:
+            try:
+                await self._poll()
+                failures = 0
+            except (httpx2.HTTPError, ValueError, msgspec.MsgspecError) as exc:
+                if failures == 0:
+                    log.warning("table feed: %s", exc or type(exc).__name__)
+                await asyncio.sleep(RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)])
+                failures += 1
 
-    async def _poll(self, client: httpx2.AsyncClient) -> None:
+    async def _poll(self) -> None:
         # The revision asked after is also this node's acknowledgement of it.
-        response = await client.get(
+        response = await self._client.get(
             "/internal/v1/table",
+            timeout=httpx2.Timeout(POLL_SECONDS + 10, connect=2.0),
             params={
                 "role": self._role,
                 "node": self._node,

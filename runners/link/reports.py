@@ -25,10 +25,13 @@ class ReportSender:
     """
 
     def __init__(
-        self, *, url: str, token: str, path: str, collect: Callable[[int], bytes | None]
+        self,
+        *,
+        client: httpx2.AsyncClient,
+        path: str,
+        collect: Callable[[int], bytes | None],
     ) -> None:
-        self._url = url
-        self._token = token
+        self._client = client
         self._path = path
         self._collect = collect
         self._seq = 0
@@ -37,39 +40,33 @@ class ReportSender:
     async def run(self, every_seconds: float) -> None:
         """Send for ever; returns only by cancellation."""
         failures = 0
-        async with self._client() as client:
-            while True:
-                await asyncio.sleep(every_seconds)
-                try:
-                    await self._send_next(client)
-                    failures = 0
-                except httpx2.HTTPError as exc:
-                    if failures == 0:
-                        log.warning("%s: %s", self._path, exc or type(exc).__name__)
-                    await asyncio.sleep(RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)])
-                    failures += 1
+        while True:
+            await asyncio.sleep(every_seconds)
+            try:
+                await self._send_next()
+                failures = 0
+            except httpx2.HTTPError as exc:
+                if failures == 0:
+                    log.warning("%s: %s", self._path, exc or type(exc).__name__)
+                await asyncio.sleep(RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)])
+                failures += 1
 
     async def flush(self, within_seconds: float) -> None:
         """Send what is left before the process ends; gives up after the time."""
         try:
-            async with asyncio.timeout(within_seconds), self._client() as client:
-                while await self._send_next(client):
+            async with asyncio.timeout(within_seconds):
+                while await self._send_next():
                     pass
         except (httpx2.HTTPError, TimeoutError) as exc:
             log.warning("%s: last report lost: %s", self._path, exc or type(exc).__name__)
 
-    def _client(self) -> httpx2.AsyncClient:
-        return httpx2.AsyncClient(
-            base_url=self._url, headers={"Authorization": f"Bearer {self._token}"}, timeout=10.0
-        )
-
-    async def _send_next(self, client: httpx2.AsyncClient) -> bool:
+    async def _send_next(self) -> bool:
         if self._pending is None:
             self._pending = self._collect(self._seq + 1)
             if self._pending is None:
                 return False
             self._seq += 1
-        response = await client.post(
+        response = await self._client.post(
             self._path, content=self._pending, headers={"Content-Type": "application/json"}
         )
         if 400 <= response.status_code < 500 and response.status_code != 429:
