@@ -48,7 +48,8 @@ def _idle(name: str, platform: Platform, sample: Sample, goal: Goal) -> Figure:
         pid for pid in platform.pids("instances") if cpu_us([pid]) - known.get(pid, 0.0) > WORKED_US
     ]
     time.sleep(IDLE_SECONDS)
-    sizes = [pss_mib(pid) for pid in worked]
+    still = set(platform.pids("instances"))
+    sizes = [pss_mib(pid) for pid in worked if pid in still]
     return median_of(name, "MiB", sizes, goal)
 
 
