@@ -99,5 +99,8 @@ class StemCells:
             self._refilling.discard(runtime)
 
     def close(self) -> None:
-        """Stop refilling; the backend stops the cells themselves."""
+        """Stop refilling and drop the connections; the backend stops the cells themselves."""
         self._closed = True
+        for cells in self._ready.values():
+            for cell, _ in cells:
+                cell.control.close()

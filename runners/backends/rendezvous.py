@@ -70,9 +70,11 @@ class Rendezvous:
 
         Raises:
             TimeoutError: nobody connected in `BOOT_SECONDS`.
+            BackendFailed: the cell was stopped while it started.
         """
         listener = self._listener
-        assert listener is not None, "open() comes first"
+        if listener is None:
+            raise BackendFailed("The cell was stopped before its bootstrap connected.")
         async with asyncio.timeout(BOOT_SECONDS):
             connected, _ = await asyncio.get_running_loop().sock_accept(listener)
         self.close()
