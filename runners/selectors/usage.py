@@ -49,6 +49,17 @@ def usage_by_function(*, function_ids: Collection[int], since: datetime) -> dict
     return {row["function_id"]: Usage(row["all"], row["all"] - row["fine"]) for row in rows}
 
 
+def usage_busiest(*, limit: int, since: datetime) -> list[tuple[int, Usage]]:
+    """The most called functions since a moment: id and usage, most calls first."""
+    rows = (
+        InvocationMinute.objects.filter(minute__gte=_minute(since))
+        .values("function_id")
+        .annotate(all=Sum("calls"), fine=Sum(_OK))
+        .order_by("-all", "function_id")[:limit]
+    )
+    return [(row["function_id"], Usage(row["all"], row["all"] - row["fine"])) for row in rows]
+
+
 def activity(*, minutes: int, now: datetime) -> Activity:
     """The last whole minutes and the current one, in one query."""
     last = _minute(now)

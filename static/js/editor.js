@@ -53,6 +53,27 @@ const DARK = [
   oneDark,
 ];
 
+/**
+ * Typing over a selection: browsers keep its look by an inline style, which the policy refuses and
+ * nobody wants here. So the editor itself replaces the text.
+ */
+const TYPE_OVER = EditorView.domEventHandlers({
+  beforeinput(event, view) {
+    const { from, to, empty } = view.state.selection.main;
+    const isTyping = event.inputType === "insertText" && event.data !== null;
+    if (!isTyping || empty || view.composing || view.state.readOnly) return false;
+    event.preventDefault();
+    const change = () =>
+      view.state.update(view.state.replaceSelection(event.data), {
+        userEvent: "input.type",
+        scrollIntoView: true,
+      });
+    const handlers = view.state.facet(EditorView.inputHandler);
+    if (!handlers.some((handle) => handle(view, from, to, event.data, change))) view.dispatch(change());
+    return true;
+  },
+});
+
 const suffix = (name) => name.split(".").pop().toLowerCase();
 const colours = () => (isDark() ? DARK : LIGHT);
 
@@ -89,6 +110,7 @@ export class Editor {
         (LANGUAGES[suffix(name)] ?? (() => []))(),
         this.theme.of(colours()),
         LAYOUT,
+        TYPE_OVER,
         EditorView.lineWrapping,
         EditorState.readOnly.of(isReadOnly),
         EditorView.contentAttributes.of({ "aria-label": name || this.label }),

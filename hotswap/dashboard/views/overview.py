@@ -1,6 +1,7 @@
 """The first page: is everything well, what was called, what was deployed, what to do first."""
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
@@ -34,6 +35,7 @@ def overview(request: HttpRequest) -> HttpResponseBase:
     now = clock.utc_now()
     activity = usage.activity(minutes=ACTIVITY_MINUTES, now=now)
     recent = list(functions.version_recent(limit=RECENT))
+    steps = _steps(request, called=activity.calls > 0 or usage.was_ever_called())
     context = {
         "section": "overview",
         "health": selectors.health(now=now),
@@ -41,10 +43,18 @@ def overview(request: HttpRequest) -> HttpResponseBase:
         "this_minute": activity.per_minute[-1],
         "recent": recent,
         "function_count": functions.function_list().count(),
-        "steps": _steps(request, called=activity.calls > 0 or usage.was_ever_called()),
+        "steps": [] if all(step.is_done for step in steps) else steps,
+        "busiest": _busiest(now),
         "starter": starters.all_starters()[0],
     }
     return draw(request, "portal/overview.html", context, partial="portal/_overview.html")
+
+
+def _busiest(now: datetime) -> list[tuple[str, usage.Usage]]:
+    """The most called functions of the last hour by name."""
+    found = usage.usage_busiest(limit=RECENT, since=now - timedelta(minutes=ACTIVITY_MINUTES))
+    names = functions.function_names(ids=[function_id for function_id, _ in found])
+    return [(names[function_id], used) for function_id, used in found if function_id in names]
 
 
 def _steps(request: HttpRequest, *, called: bool) -> list[Step]:

@@ -67,9 +67,12 @@ async def test_stream(request: HttpRequest, name: str) -> HttpResponseBase:
 
 
 async def _relayed(client: httpx2.AsyncClient, answer: httpx2.Response) -> AsyncIterator[bytes]:
-    async with client:
+    try:
         async for chunk in answer.aiter_raw():
             yield chunk
+    finally:
+        await answer.aclose()
+        await client.aclose()
 
 
 async def _call(
