@@ -25,7 +25,7 @@ from runners.link.reports import ReportSender
 
 log = logging.getLogger("hotswap.gateway")
 
-REPORT_SECONDS = 0.5
+REPORT_SECONDS = 1.0
 SWEEP_SECONDS = 1.0
 _TEXT = b"Content-Type: text/plain; charset=utf-8\r\n"
 _METRICS = b"Content-Type: text/plain; version=0.0.4; charset=utf-8\r\n"
