@@ -14,7 +14,7 @@ from tests.bench.registry import benchmarks
 from tests.bench.report import Report
 
 # In the order in which they run: those that want a quiet machine first.
-ORDER = (warm, latency, overload, cold, burst, memory, routes, portal)
+ORDER = (warm, latency, overload, burst, cold, memory, routes, portal)
 
 
 def main(arguments: list[str]) -> int:

@@ -38,7 +38,8 @@ class BareDataPlane:
         entry = settings.pop("entry", "handler")
         number = self._plane.control.version(
             name, sample.files, runtime=sample.runtime, handler=sample.entry(entry),
-            timeout_ms=60_000, memory_mib=256, **settings,
+            timeout_ms=60_000, idle_timeout_ms=1_000 * settings.pop("idle_seconds", 300),
+            **{"memory_mib": 256, **settings},
         )  # fmt: skip
         wait_routed(self, name, number)
         return number

@@ -21,6 +21,11 @@ from tests.e2e.stack import Stack
 ROLES = {"gateway": ("gateway",), "runner": ("runner", "sandboxd")}
 """Role -> how the names of its processes begin; the runner has a privileged helper."""
 
+_API_NAMES = {
+    "memory_mib": "memorySize", "max_instances": "maxInstances", "max_queue": "maxQueue",
+    "idle_seconds": "idleTimeout",
+}  # fmt: skip
+
 
 class Platform(Protocol):
     """What a benchmark may ask of the system under test."""
@@ -32,7 +37,8 @@ class Platform(Protocol):
         """Upload a version that a call of the gateway finds from now on; its number.
 
         Args:
-            settings: `entry`, the handler's name in the sample; `max_instances`, `max_queue`.
+            settings: `entry`, the handler's name in the sample; `memory_mib`, `max_instances`,
+                `max_queue`, `idle_seconds`; what is not given is the platform's default.
         """
 
     def pids(self, role: str) -> list[int]:
@@ -93,7 +99,7 @@ class WholeStack:
         if self._call("GET", f"/{name}", allow=404).status_code == 404:
             document = {
                 "name": name, "runtime": sample.runtime, "handler": sample.entry(entry),
-                "files": sample.files, "timeout": 60, **_camel_cased(settings),
+                "files": sample.files, "timeout": 60, **{_API_NAMES[name]: value for name, value in settings.items()},
             }  # fmt: skip
             self._call("POST", "", document)
             number = 1
@@ -160,13 +166,6 @@ def warm_up(platform: Platform, function: str, body: bytes) -> None:
         answer = calls.call(function, body)
     if answer.status != 200:
         raise NotMeasured(f"{function} answered {answer.status}: {answer.body[:500]!r}")
-
-
-def _camel_cased(settings: dict[str, Any]) -> dict[str, Any]:
-    return {
-        re.sub("_([a-z])", lambda found: found[1].upper(), name): value
-        for name, value in settings.items()
-    }
 
 
 def wait_routed(platform: Platform, name: str, number: int) -> None:
