@@ -188,10 +188,11 @@ class Pool:
         self._log_book.lines(self.function.route, self.version, instance.id, job, dropped, lines)
 
     def on_error(self, instance: Instance, job: Job, error: dict[str, Any]) -> None:
-        lines = [f"{error.get('errorType')}: {error.get('errorMessage')}"]
-        lines += [str(line).rstrip() for line in error.get("stackTrace") or []]
+        text = [f"{error.get('errorType')}: {error.get('errorMessage')}"]
+        text += [str(entry) for entry in error.get("stackTrace") or []]
         now_ms = clock.epoch_ms()
-        self.on_logs(instance, job, 0, [(now_ms, "ERROR", "\n".join(lines))])
+        lines = "\n".join(text).splitlines()
+        self.on_logs(instance, job, 0, [(now_ms, "ERROR", line) for line in lines])
 
     # Instances
 
