@@ -99,7 +99,8 @@ class WholeStack:
         if self._call("GET", f"/{name}", allow=404).status_code == 404:
             document = {
                 "name": name, "runtime": sample.runtime, "handler": sample.entry(entry),
-                "files": sample.files, "timeout": 60, **{_API_NAMES[name]: value for name, value in settings.items()},
+                "files": sample.files, "timeout": 60,
+                **{_API_NAMES[setting]: value for setting, value in settings.items()},
             }  # fmt: skip
             self._call("POST", "", document)
             number = 1
@@ -146,10 +147,10 @@ class WholeStack:
 
     def portal(self) -> httpx2.Client:
         client = httpx2.Client(base_url=self._stack.url, follow_redirects=True, timeout=60)
-        client.get("/login")
+        token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', client.get("/login").text)
         form = {
             "username": "admin", "password": self._stack.password,
-            "csrfmiddlewaretoken": client.cookies["csrftoken"],
+            "csrfmiddlewaretoken": token[1] if token else "",
         }  # fmt: skip
         client.post("/login", data=form, headers={"Referer": f"{self._stack.url}/login"})
         return client
