@@ -3,6 +3,7 @@
 import argparse
 import logging
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from functools import partial
 
@@ -37,8 +38,12 @@ def _run(name: str, lab: Lab) -> Iterator[Figure]:
     """The benchmark's figures; one that breaks is a figure that does not hold."""
     try:
         yield from benchmarks.get(name)(lab)
-    except (AssertionError, NotMeasured) as failure:
+    except NotMeasured as failure:
         yield Figure(name, None, "", failed=True, note=str(failure))
+    except Exception as failure:  # noqa: BLE001  # the figures of the others must not be lost
+        traceback.print_exc()
+        note = f"{type(failure).__name__}: {failure}"
+        yield Figure(name, None, "", failed=True, note=note)
 
 
 def _maker(options: argparse.Namespace) -> Callable[[], Platform]:

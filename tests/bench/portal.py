@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from contextlib import closing
 
 from tests.bench.figures import Figure, NotMeasured, at_most, percentile
 from tests.bench.lab import Lab
@@ -17,7 +18,7 @@ def portal(lab: Lab) -> Iterator[Figure]:
     platform = lab.crowded
     platform.seed(FUNCTIONS)
     times = []
-    with platform.portal() as client:
+    with closing(platform.portal()) as client:
         client.get("/functions")
         for _ in lab.rounds(PAGES):
             started = time.perf_counter()
