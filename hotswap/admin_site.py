@@ -13,7 +13,7 @@ from unfold.sites import UnfoldAdminSite
 _POLICY = {"script-src": "'unsafe-eval'", "style-src": "'unsafe-inline'"}
 
 
-class HotSwapAdminSite(UnfoldAdminSite):  # type: ignore[misc]  # unfold ships no types
+class HotSwapAdminSite(UnfoldAdminSite):
     """Signs in through the portal's page, and carries a policy of its own."""
 
     def admin_view(self, view: Any, cacheable: bool = False) -> Any:

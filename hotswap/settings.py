@@ -1,5 +1,6 @@
 """Django's settings: a projection of `hotswap.config.Config`. Nothing is read from elsewhere."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -265,9 +266,17 @@ SPECTACULAR_SETTINGS = {
 # --- Administration -----------------------------------------------------------------------------
 
 
-def _menu(*items: tuple[str, str, str]) -> list[dict[str, str]]:
+def _menu(*items: tuple[str, str, str]) -> list[dict[str, Any]]:
     """Lines of the administration's menu: title, icon, address."""
-    return [{"title": title, "icon": icon, "link": link} for title, icon, link in items]
+    return [
+        {"title": title, "icon": icon, "link": link, "active": _is_here(link)}
+        for title, icon, link in items
+    ]
+
+
+def _is_here(link: str) -> Callable[[Any], bool]:
+    """Whether a request is for a page below `link`; the portal's pages are elsewhere."""
+    return lambda request: link.startswith("/admin/") and request.path.startswith(link)
 
 
 UNFOLD = {

@@ -8,13 +8,14 @@ from urllib.parse import urlsplit
 from asgiref.sync import sync_to_async
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
+from django.core.files.uploadedfile import UploadedFile
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.utils.cache import patch_vary_headers
 
 from hotswap.api.problems import problem_response
-from hotswap.core.errors import HotSwapError, Unauthenticated
+from hotswap.core.errors import HotSwapError, InvalidInput, Unauthenticated
 
 View = Callable[..., HttpResponseBase]
 AsyncView = Callable[..., Awaitable[HttpResponseBase]]
@@ -36,7 +37,7 @@ def page(view: View) -> View:
     return cast(View, login_required(guarded))
 
 
-def endpoint(view: AsyncView) -> AsyncView:
+def endpoint(view: AsyncView) -> Any:
     """An address for the portal's own scripts: errors are problem documents, never pages."""
 
     @wraps(view)
@@ -52,7 +53,7 @@ def endpoint(view: AsyncView) -> AsyncView:
     return guarded
 
 
-def quick_endpoint(view: View) -> AsyncView:
+def quick_endpoint(view: View) -> Any:
     """As `endpoint`, for views that only read or write the database."""
     return endpoint(sync_to_async(view))
 
@@ -60,6 +61,14 @@ def quick_endpoint(view: View) -> AsyncView:
 def actor(request: HttpRequest) -> str:
     """The user's name, for records."""
     return str(request.user.get_username())
+
+
+def uploaded(request: HttpRequest, name: str) -> "UploadedFile[bytes]":
+    """A file of the form; raises InvalidInput when none was chosen."""
+    file = request.FILES.get(name)
+    if not isinstance(file, UploadedFile):
+        raise InvalidInput("Choose a zip file first.")
+    return file
 
 
 def is_partial(request: HttpRequest) -> bool:

@@ -1,8 +1,9 @@
 """How much was called lately: per function for lists, per minute for the overview."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db.models import BigIntegerField, F, Sum
 from django.db.models.fields.json import KeyTextTransform
@@ -64,11 +65,11 @@ def activity(*, minutes: int, now: datetime) -> Activity:
     """The last whole minutes and the current one, in one query."""
     last = _minute(now)
     first = _minute(now - timedelta(minutes=minutes - 1))
-    rows = (
+    sums = {f"bucket_{n}": Sum(f"buckets__{n}") for n in range(_BUCKETS)}
+    rows: Iterable[Mapping[str, Any]] = (
         InvocationMinute.objects.filter(minute__gte=first, minute__lte=last)
         .values(at=F("minute"))
-        .annotate(all=Sum("calls"), fine=Sum(_OK))
-        .annotate(**{f"bucket_{n}": Sum(f"buckets__{n}") for n in range(_BUCKETS)})
+        .annotate(all=Sum("calls"), fine=Sum(_OK), **sums)
     )
     found = {row["at"]: row for row in rows}
     calls = sum(row["all"] for row in found.values())

@@ -27,31 +27,53 @@ const LANGUAGES = {
   json: () => [json()],
 };
 
+// The page's tokens reach into the shadow root, and with them light and dark.
 const LAYOUT = EditorView.theme({
   "&": { height: "100%", fontSize: "13px", backgroundColor: "transparent" },
   "&.cm-focused": { outline: "none" },
-  ".cm-scroller": { fontFamily: "'JetBrains Mono', monospace", lineHeight: "1.6", overflow: "auto" },
-  ".cm-gutters": { borderRight: "none" },
+  ".cm-scroller": { fontFamily: "var(--mono)", lineHeight: "1.6", overflow: "auto" },
+  ".cm-gutters": { backgroundColor: "var(--surface)", color: "var(--ink-3)", borderRight: "none" },
+  ".cm-activeLine": { backgroundColor: "color-mix(in srgb, var(--hover) 50%, transparent)" },
+  ".cm-activeLineGutter": { backgroundColor: "var(--hover)" },
+  ".cm-panels": {
+    backgroundColor: "var(--sunken)",
+    color: "var(--ink-2)",
+    fontFamily: "var(--font)",
+    borderColor: "var(--line)",
+  },
+  ".cm-panels.cm-panels-bottom": { borderTop: "1px solid var(--line)" },
+  ".cm-panel.cm-search": { padding: "8px 28px 8px 12px" },
+  ".cm-panel.cm-search label": { fontSize: "12px", display: "inline-flex", alignItems: "center", gap: "4px" },
+  ".cm-textfield, .cm-button": {
+    minHeight: "26px",
+    padding: "2px 8px",
+    border: "1px solid var(--line-control)",
+    borderRadius: "5px",
+    backgroundColor: "var(--surface)",
+    backgroundImage: "none",
+    color: "var(--ink)",
+    font: "500 12px var(--font)",
+  },
+  ".cm-button": { borderColor: "var(--line-strong)", cursor: "pointer" },
+  ".cm-button:hover": { backgroundColor: "var(--hover)" },
+  ".cm-textfield:focus-visible, .cm-button:focus-visible": {
+    outline: "2px solid var(--accent)",
+    outlineOffset: "-1px",
+  },
+  ".cm-panel.cm-search [name=close]": { color: "var(--ink-2)", fontSize: "18px", right: "8px" },
+  ".cm-tooltip": {
+    border: "1px solid var(--line)",
+    borderRadius: "5px",
+    backgroundColor: "var(--surface)",
+    color: "var(--ink)",
+  },
+  ".cm-tooltip-autocomplete ul li[aria-selected]": {
+    backgroundColor: "var(--accent-soft)",
+    color: "var(--ink)",
+  },
 });
 
-const LIGHT = EditorView.theme({
-  ".cm-gutters": { backgroundColor: "transparent", color: "#5d6776" },
-  ".cm-activeLine": { backgroundColor: "#f1f3f680" },
-  ".cm-activeLineGutter": { backgroundColor: "#eef0f4" },
-});
-
-const DARK = [
-  EditorView.theme(
-    {
-      "&": { backgroundColor: "#151a21" },
-      ".cm-gutters": { backgroundColor: "#151a21", color: "#8e9baa" },
-      ".cm-activeLine": { backgroundColor: "#1d242d80" },
-      ".cm-activeLineGutter": { backgroundColor: "#1d242d" },
-    },
-    { dark: true },
-  ),
-  oneDark,
-];
+const DARK = [EditorView.theme({ "&": { backgroundColor: "var(--surface)" } }, { dark: true }), oneDark];
 
 /**
  * Typing over a selection: browsers keep its look by an inline style, which the policy refuses and
@@ -75,7 +97,7 @@ const TYPE_OVER = EditorView.domEventHandlers({
 });
 
 const suffix = (name) => name.split(".").pop().toLowerCase();
-const colours = () => (isDark() ? DARK : LIGHT);
+const colours = () => (isDark() ? DARK : []);
 
 /** The editor of one element; it shows one document at a time and keeps each one's history. */
 export class Editor {
@@ -108,8 +130,8 @@ export class Editor {
         this.isSmall ? minimalSetup : basicSetup,
         keymap.of([indentWithTab]),
         (LANGUAGES[suffix(name)] ?? (() => []))(),
-        this.theme.of(colours()),
         LAYOUT,
+        this.theme.of(colours()),
         TYPE_OVER,
         EditorView.lineWrapping,
         EditorState.readOnly.of(isReadOnly),

@@ -115,6 +115,12 @@ def minus(whole: int, part: int) -> int:
 
 
 @register.filter
+def trace(lines: Sequence[str]) -> str:
+    """A stack trace as text; some languages end its lines themselves."""
+    return "\n".join(str(line).rstrip("\n") for line in lines)
+
+
+@register.filter
 def short(text: str) -> str:
     """The first twelve characters of a hash."""
     return text[:12]

@@ -13,7 +13,7 @@ from functions.services import aliases, versions
 from functions.services import functions as function_services
 from hotswap.core import clock
 from hotswap.core.errors import InvalidInput
-from hotswap.dashboard.guard import actor, page
+from hotswap.dashboard.guard import actor, page, uploaded
 from hotswap.records import table
 
 _NUMBERS = {
@@ -104,9 +104,7 @@ def delete(request: HttpRequest, name: str) -> HttpResponseBase:
 @require_POST
 def upload(request: HttpRequest, name: str) -> HttpResponseBase:
     """Make the next version from a zip file."""
-    if "package" not in request.FILES:
-        raise InvalidInput("Choose a zip file first.")
-    with packages.received(request.FILES["package"]) as package:
+    with packages.received(uploaded(request, "package")) as package:
         version = versions.version_create(
             name=name,
             package=package,

@@ -15,7 +15,7 @@ from functions.types import Configuration
 from hotswap.core import clock
 from hotswap.core.errors import HotSwapError, InvalidInput
 from hotswap.dashboard import selectors, services
-from hotswap.dashboard.guard import actor, draw, page
+from hotswap.dashboard.guard import actor, draw, page, uploaded
 from hotswap.dashboard.paging import page_of
 from hotswap.records import table
 
@@ -116,7 +116,7 @@ def _from_zip(request: HttpRequest, name: str) -> None:
     configuration = Configuration(
         runtime=given.get("runtime", ""), handler=given.get("handler", "").strip()
     )
-    with packages.received(request.FILES["package"]) as package:
+    with packages.received(uploaded(request, "package")) as package:
         function_create_with_code(
             name=name,
             configuration=configuration,

@@ -40,8 +40,11 @@ def problem(request: HttpRequest, slug: str) -> HttpResponseBase:
     if error is None:
         return problem_page(request, NotFound(f"There is no problem named {slug!r}."))
     text = _FOLDER / f"{slug}.md"  # the slug is one of ours: it cannot lead elsewhere
-    prose = html_of(text.read_text("utf-8")) if text.is_file() else ""
-    return render(request, "portal/problem_type.html", {"error": Problem.of(error), "prose": prose})
+    # Its first two paragraphs are the title and the facts, which the page shows in its own way.
+    _, _, told = text.read_text("utf-8").split("\n\n", 2)
+    return render(
+        request, "portal/problem_type.html", {"error": Problem.of(error), "prose": html_of(told)}
+    )
 
 
 @require_GET

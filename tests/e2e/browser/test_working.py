@@ -13,6 +13,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.root]
 
 ONE = "def handler(event, context):\n    return {'version': 1}\n"
 TWO = "def handler(event, context):\n    print('second thoughts')\n    return {'version': 2}\n"
+WARNS = "def handler(event, context):\n    context.log.warn(event['say'])\n    print('plain')\n"
 RAISES = "def handler(event, context):\n    return event['missing']\n"
 
 
@@ -189,7 +190,9 @@ class TestTheLog:
 
     def test_filters_and_pauses(self, portal: Portal) -> None:
         stack, page = portal.stack, portal.page
-        code = "def handler(event, context):\n    context.log.warn(event['say'])\n    print('plain')\n"
+        code = (
+            "def handler(event, context):\n    context.log.warn(event['say'])\n    print('plain')\n"
+        )
         stack.deploy("filtered", {"app.py": code})
         stack.invoke("filtered", {"say": "first"})
         portal.open("/functions/filtered/logs")
