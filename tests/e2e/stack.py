@@ -32,6 +32,7 @@ class Stack:
         url, gateway_url: of the portal with the API, and of the data plane.
         api, gateway: clients of the two, with a token of the admin that may do everything.
         password: of the user `admin`.
+        temporary: where its processes put temporary files.
     """
 
     def __init__(self, backend: str, **settings: str) -> None:
@@ -50,7 +51,10 @@ class Stack:
             *("--state", str(self.directory), "--backend", backend, "--no-sample"),
             *("--port", str(port), "--gateway-port", str(gateway_port)),
         )
-        self._environment = _environment(settings)
+        self.temporary = self.directory / "tmp"
+        self.temporary.mkdir()
+        self.temporary.chmod(0o1777)  # PostgreSQL runs as another user
+        self._environment = _environment({"TMPDIR": str(self.temporary), **settings})
         self._output = self.directory / "up.log"
         self._supervisor: subprocess.Popen[bytes] | None = None
         self._clients: list[httpx2.Client] = []
@@ -193,11 +197,15 @@ def package(files: Mapping[str, str | bytes]) -> bytes:
 
 def _environment(settings: Mapping[str, str]) -> dict[str, str]:
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("HOTSWAP_", "DJANGO_"))}
-    makes_images = os.geteuid() == 0 and shutil.which("debootstrap")
     return {
         **inherited,
         "HOTSWAP_GATEWAY_DRAIN_SECONDS": "5",
         "HOTSWAP_RUNNER_DRAIN_SECONDS": "5",
-        "HOTSWAP_RUNNER_BASE_IMAGE": "debian" if makes_images else "official",
+        "HOTSWAP_RUNNER_BASE_IMAGE": "debian" if makes_images() else "official",
         **settings,
     }
+
+
+def makes_images() -> bool:
+    """Whether this machine can make its images' base itself, without a registry."""
+    return os.geteuid() == 0 and shutil.which("debootstrap") is not None
