@@ -194,6 +194,7 @@ class Runner:
         ready()
         done, _ = await asyncio.wait([*work, stopping], return_when=asyncio.FIRST_COMPLETED)
         server.close()
+        self._config.runner_socket.unlink(missing_ok=True)
         await self._drain()
         for task in work:
             task.cancel()

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import select
 from collections import deque
 
 from hotswap.core.errors import BackendFailed
@@ -62,7 +63,7 @@ class StemCells:
         cells = self._ready[runtime]
         while cells:
             cell, output = cells.popleft()
-            if cell.control.fileno() >= 0:
+            if _is_alive(cell):
                 self._refill_soon(runtime)
                 return cell, output
         self._wanted += 1
@@ -104,3 +105,12 @@ class StemCells:
         for cells in self._ready.values():
             for cell, _ in cells:
                 cell.control.close()
+
+
+def _is_alive(cell: Cell) -> bool:
+    """Whether its bootstrap is still there; nobody reads from a cell that waits."""
+    if cell.control.fileno() < 0:
+        return False
+    asked = select.poll()
+    asked.register(cell.control, 0)
+    return not asked.poll(0)  # an event here is a hang-up or an error

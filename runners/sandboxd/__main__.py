@@ -12,7 +12,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -117,8 +117,9 @@ def _opened(
     return opened
 
 
-def _listen(path: Path, uid: int) -> socket.socket:
-    """A socket that only the runner's user may open."""
+@contextlib.contextmanager
+def _listen(path: Path, uid: int) -> Iterator[socket.socket]:
+    """A socket that only the runner's user may open; removed at the end."""
     path.parent.mkdir(parents=True, exist_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     listener.setblocking(False)
@@ -131,9 +132,14 @@ def _listen(path: Path, uid: int) -> socket.socket:
         os.chown(path.name, uid, -1, dir_fd=handle, follow_symlinks=False)
     finally:
         os.umask(before)
-        os.close(handle)
     listener.listen(16)
-    return listener
+    try:
+        yield listener
+    finally:
+        listener.close()
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path.name, dir_fd=handle)
+        os.close(handle)
 
 
 async def _serve_until_told(serving: Coroutine[None, None, None]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from hotswap.core.errors import BackendFailed
+from runners.sandboxd import linux
 
 ENGINES: Final = ("crun", "runc")
 _SECONDS: Final = 20.0
@@ -66,10 +67,12 @@ class Engine:
         )
         try:
             async with asyncio.timeout(_SECONDS):
-                return await process.wait()
+                code = await process.wait()
         except TimeoutError as exc:
             process.send_signal(signal.SIGKILL)
             raise BackendFailed(f"{self.name} did not answer in {_SECONDS:.0f} s.") from exc
+        linux.bury_orphans()
+        return code
 
 
 def installed_engines(state: Path, names: tuple[str, ...], *options: str) -> list[Engine]:
