@@ -22,6 +22,17 @@ def cpu_us(pids: Iterable[int]) -> float:
     return total / 1000
 
 
+def cpu_us_each(pids: Iterable[int]) -> dict[int, float]:
+    """The same of each process that is still there."""
+    return {pid: cpu_us([pid]) for pid in pids if Path(f"/proc/{pid}").exists()}
+
+
+def spent_us(before: dict[int, float], after: dict[int, float]) -> float:
+    """CPU time between two looks; processes that came meanwhile count whole, those that went
+    do not count."""
+    return sum(us - before.get(pid, 0.0) for pid, us in after.items())
+
+
 def rss_mib(pids: Iterable[int]) -> float:
     """Resident memory of these processes together."""
     pages = (int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in pids)

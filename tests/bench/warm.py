@@ -9,7 +9,7 @@ from tests.bench.figures import Figure, Goal, at_least, median_of
 from tests.bench.lab import Lab
 from tests.bench.load import Load, Place, generate_served, require_wrk
 from tests.bench.platform import Platform, place, warm_up
-from tests.bench.processes import cpu_us
+from tests.bench.processes import cpu_us_each, spent_us
 from tests.bench.registry import benchmarks
 from tests.bench.samples import Sample
 
@@ -63,11 +63,10 @@ def _measured(
     target: Place, seconds: float, groups: dict[str, Callable[[], list[int]]]
 ) -> tuple[Load, dict[str, float]]:
     """What wrk saw, and the CPU time per call of each group of processes."""
-    pids = {name: find() for name, find in groups.items()}
-    before = {name: cpu_us(found) for name, found in pids.items()}
+    before = {name: cpu_us_each(find()) for name, find in groups.items()}
     load = _load(target, seconds)
-    after = {name: cpu_us(found) for name, found in pids.items()}
-    return load, {name: (after[name] - before[name]) / load.calls for name in groups}
+    after = {name: cpu_us_each(find()) for name, find in groups.items()}
+    return load, {name: spent_us(before[name], after[name]) / load.calls for name in groups}
 
 
 def _load(target: Place, seconds: float) -> Load:
