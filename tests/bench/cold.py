@@ -29,7 +29,7 @@ _FLAG = {"python": "-c", "node": "-e"}
 @benchmarks.register("cold")
 def cold(lab: Lab) -> Iterator[Figure]:
     """First call of a version without an instance, against `docker run` of its image."""
-    goals = {"python": (at_most(15), at_most(250)), "node": (at_most(15), at_most(250))}
+    goals = {"python": (at_most(15), at_most(250)), "node": (at_most(15), at_most(200))}
     for sample in (samples.python(), samples.node()):
         yield from _compare(lab, sample, *goals[sample.language])
 
