@@ -1,6 +1,7 @@
 // A function's live log: a websocket that resumes by line number, a filter, and a list that only
 // holds the lines in view.
 
+import { get } from "./api.js";
 import { $, debounced, make, pageData } from "./dom.js";
 import { clockTime } from "./times.js";
 
@@ -8,6 +9,7 @@ const setup = pageData("setup");
 const KEPT = 20_000;
 const LINE_PX = 20;
 const SPARE = 12;
+const OLDER_LINES = 500;
 const RETRY_MS = [500, 1000, 2000, 4000, 8000, 15_000];
 const SILENT_MS = 40_000; // two heartbeats and a bit
 
@@ -26,6 +28,8 @@ let forgotten = 0;
 let tries = 0;
 let heardAt = 0;
 let socket = null;
+let hasOlder = true;
+let isFetching = false;
 
 // Filtering
 
@@ -109,6 +113,28 @@ function add(fresh) {
   return draw(follow);
 }
 
+// History: scrolling to the top brings older lines, and what is in view stays where it is.
+
+async function fetchOlder() {
+  const oldest = lines.find((line) => line.seq)?.seq;
+  if (!hasOlder || isFetching || !oldest || lines.length >= KEPT) return;
+  isFetching = true;
+  const query = `before=${oldest}&limit=${OLDER_LINES}`;
+  try {
+    const page = await get(`/api/v1/functions/${encodeURIComponent(setup.function)}/logs?${query}`);
+    hasOlder = !page.atStart;
+    const older = page.items.filter(matcher());
+    lines.unshift(...page.items);
+    shown.unshift(...older);
+    draw(false);
+    box.scrollTop += older.length * LINE_PX;
+  } catch (error) {
+    say("warn", `Older lines: ${error.message}`);
+  } finally {
+    isFetching = false;
+  }
+}
+
 // The connection
 
 function say(tone, words) {
@@ -175,11 +201,19 @@ $("#log-clear").addEventListener("click", () => {
   lines = [];
   shown = [];
   forgotten = 0;
+  hasOlder = false;
   draw(true);
 });
 text.addEventListener("input", debounced(refilter, 100));
 level.addEventListener("change", refilter);
-box.addEventListener("scroll", () => requestAnimationFrame(() => draw(false)), { passive: true });
+box.addEventListener(
+  "scroll",
+  () => {
+    requestAnimationFrame(() => draw(false));
+    if (box.scrollTop < LINE_PX) fetchOlder();
+  },
+  { passive: true },
+);
 
 draw(true);
 connect();

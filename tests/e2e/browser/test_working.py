@@ -1,6 +1,7 @@
 """A day's work: edit, save, test, split traffic, read logs, give tokens, delete and restore."""
 
 import re
+from pathlib import Path
 
 import httpx2
 import pytest
@@ -8,11 +9,13 @@ from playwright.sync_api import expect
 
 from tests.e2e.browser.conftest import Visit
 from tests.e2e.browser.portal import Portal
+from tests.e2e.stack import PYTHON_RUNTIME, package
 
 pytestmark = [pytest.mark.browser, pytest.mark.root]
 
 ONE = "def handler(event, context):\n    return {'version': 1}\n"
 TWO = "def handler(event, context):\n    print('second thoughts')\n    return {'version': 2}\n"
+LONG_LOG = "/api/v1/functions/long-winded/logs?limit=10"
 WARNS = "def handler(event, context):\n    context.log.warn(event['say'])\n    print('plain')\n"
 RAISES = "def handler(event, context):\n    return event['missing']\n"
 
@@ -113,6 +116,18 @@ class TestTheCodePage:
 
         assert portal.result() == "200"
 
+    def test_starts_from_a_zip_file(self, portal: Portal, tmp_path: Path) -> None:
+        (tmp_path / "my zip.zip").write_bytes(package({"main.py": ONE}))
+        portal.open("/new")
+        page = portal.page
+        page.set_input_files("input[type=file]", tmp_path / "my zip.zip")
+        expect(page.locator("#zip-name")).to_have_value("my-zip")
+        page.select_option("#zip-runtime", PYTHON_RUNTIME)
+        page.fill("#zip-handler", "main.handler")
+        page.click("text=Upload and create")
+
+        assert portal.result() == "200"
+
     def test_copies_a_curl_command_that_works(self, portal: Portal) -> None:
         portal.context.grant_permissions(["clipboard-read", "clipboard-write"])
         portal.stack.deploy("curled", {"app.py": ONE})
@@ -187,6 +202,21 @@ class TestTheLog:
         expect(page.locator("#log")).to_contain_text("seen 3")
         text = page.locator("#log").inner_text()
         assert [text.count(f"seen {n}") for n in (1, 2, 3)] == [1, 1, 1]
+
+    def test_brings_older_lines_at_the_top(self, portal: Portal) -> None:
+        stack, page = portal.stack, portal.page
+        code = "def handler(event, context):\n    for n in range(400):\n        print('line', n)\n"
+        stack.deploy("long-winded", {"app.py": code})
+        stack.invoke("long-winded")
+        stack.wait(lambda: "END RequestId" in stack.api.get(LONG_LOG).text)
+        portal.open("/functions/long-winded/logs")
+        expect(page.locator("#log-count")).to_contain_text("200 lines")
+
+        page.locator("#log").evaluate("(log) => log.scrollTo(0, 0)")
+        expect(page.locator("#log-count")).to_contain_text("403 lines")
+        page.locator("#log").evaluate("(log) => log.scrollTo(0, 0)")
+
+        expect(page.locator("#log")).to_contain_text("line 0")
 
     def test_filters_and_pauses(self, portal: Portal) -> None:
         stack, page = portal.stack, portal.page
