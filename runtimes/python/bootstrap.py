@@ -5,24 +5,22 @@ it is all that is put into a sandbox. docs/runtime-contract.md says what every f
 
 A plain handler is called straight from a blocking read loop: one recv and one send per
 call. The first awaitable or asynchronous generator moves the process to an event loop that
-then runs for ever, which also lets several calls be in flight.
+then runs for ever, which also lets several calls be in flight. Only then asyncio is imported:
+it is half of an idle process's memory and of its time to boot.
 """
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import binascii
 import contextvars
 import fcntl
 import gc
 import importlib
-import inspect
 import io
 import json
 import logging
 import os
-import platform
 import resource
 import socket
 import struct
@@ -33,7 +31,22 @@ import traceback
 import types
 from collections import deque
 from collections.abc import AsyncIterable, Awaitable, Iterator
-from typing import Any, Callable, Deque, Dict, Iterable, List, NoReturn, Optional, Tuple, Union
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Callable,
+    Deque,
+    Dict,
+    Iterable,
+    List,
+    NoReturn,
+    Optional,
+    Tuple,
+    Union,
+)  # fmt: skip
+
+if TYPE_CHECKING:
+    import asyncio
 
 HELLO, INIT, READY, INIT_ERROR, INVOKE, REPLY, BEGIN, CHUNK, END = range(9)
 ERROR, CANCEL, CREDIT, LOG, SHUTDOWN = range(9, 14)
@@ -49,6 +62,7 @@ LOG_LINE_MAX_BYTES = 16 * 1024
 LOG_INTERVAL_NS = 200_000_000
 ERROR_MAX_BYTES = 64 * 1024
 RECEIVE_BYTES = 64 * 1024
+CO_ASYNCHRONOUS = 0x80 | 0x200  # CO_COROUTINE, CO_ASYNC_GENERATOR; `inspect` is slow to import
 EX_PROTOCOL = 70  # sysexits.h EX_SOFTWARE
 
 JSON, TEXT, BYTES = "application/json", "text/plain; charset=utf-8", "application/octet-stream"
@@ -70,6 +84,10 @@ loads = json.JSONDecoder(parse_constant=_refuse_constant).decode
 
 class InvalidEvent(Exception):
     """The payload is not what its content type says."""
+
+
+class CallCancelled(BaseException):
+    """The caller hung up."""
 
 
 class HandlerNotFound(Exception):
@@ -626,9 +644,10 @@ def peak_reader() -> Callable[[], int]:
 class Instance:
     """One process: waits to be adopted, loads one handler, answers its calls."""
 
-    def __init__(self, link: Link, loop: asyncio.AbstractEventLoop) -> None:
+    loop: asyncio.AbstractEventLoop  # there is none before `make_loop`
+
+    def __init__(self, link: Link) -> None:
         self.link = link
-        self.loop = loop
         self.logs = Logs(link)
         self.calls: Dict[int, Call] = {}
         self.waiting: Deque[Frame] = deque()
@@ -652,7 +671,8 @@ class Instance:
             self.handler = load(loads(str(body, "utf-8")), self.logs)
         except BaseException as error:
             failure = error
-        self.on_loop = is_asynchronous(self.handler)
+        if is_asynchronous(self.handler):
+            self.make_loop()
         gc.freeze()
         header = b"[%d,%d]" % ((clock() - started) // 1000, self.peak_kib())
         answer = frame(READY, 0, header)
@@ -738,7 +758,7 @@ class Instance:
                 self.take(self.link.receive(socket.MSG_DONTWAIT))
         except BlockingIOError:
             return
-        raise asyncio.CancelledError
+        raise CallCancelled
 
     def take(self, got: Frame) -> None:
         """A frame that arrives while a plain generator is being sent."""
@@ -770,9 +790,17 @@ class Instance:
 
     def move_to_loop(self, call: Call, result: Any) -> None:
         """A plain handler gave an awaitable: from now on every call runs on the loop."""
-        self.on_loop = True
+        self.make_loop()
         self.logs.running = None
         call.task = self.loop.create_task(self.finish_on_loop(call, result))
+
+    def make_loop(self) -> None:
+        """Get the event loop that this process will run on from now on."""
+        import asyncio  # noqa: PLC0415  # see the module's docstring
+
+        self.loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(self.loop)
+        self.on_loop = True
 
     def serve_on_loop(self) -> NoReturn:
         self.loop.add_reader(self.link.socket.fileno(), self.readable)
@@ -833,7 +861,7 @@ class Instance:
                 result = await result
             reply = as_reply(result)
             if call.cancelled:
-                raise asyncio.CancelledError
+                raise CallCancelled
             if call.wants_stream or type(reply.body) is not bytes:
                 await self.send_items_on_loop(call, reply)
             else:
@@ -864,7 +892,7 @@ class Instance:
             if left or call.credit <= 0:
                 call.wake = self.loop.create_future()
                 await call.wake
-        await asyncio.sleep(0)  # lets CANCEL, CREDIT and other calls in
+        await one_turn()  # lets CANCEL, CREDIT and other calls in
 
     # Answers
 
@@ -975,10 +1003,18 @@ async def as_async_items(items: Any) -> Any:
             yield item
 
 
+@types.coroutine
+def one_turn() -> Iterator[None]:
+    """Wait for the loop's next turn, as `asyncio.sleep(0)` does."""
+    yield
+
+
 def new_task(loop: asyncio.AbstractEventLoop, coroutine: Any) -> asyncio.Task[None]:
     """A task that starts now (Python 3.12) instead of at the loop's next turn."""
     if sys.version_info >= (3, 12):
-        return asyncio.Task(coroutine, loop=loop, eager_start=True)
+        from asyncio import Task  # noqa: PLC0415  # see the module's docstring
+
+        return Task(coroutine, loop=loop, eager_start=True)
     return loop.create_task(coroutine)
 
 
@@ -1036,11 +1072,8 @@ def _no_handler(event: Any, context: Context) -> None:
 
 def is_asynchronous(handler: Any) -> bool:
     """Whether the handler is known to need the event loop before its first call."""
-    tests: Tuple[Callable[[Any], bool], ...] = (
-        inspect.iscoroutinefunction,
-        inspect.isasyncgenfunction,
-    )
-    return any(test(handler) or test(type(handler).__call__) for test in tests)
+    codes = (getattr(made, "__code__", None) for made in (handler, type(handler).__call__))
+    return any(code is not None and code.co_flags & CO_ASYNCHRONOUS for code in codes)
 
 
 # --- the process ------------------------------------------------------------------------
@@ -1072,13 +1105,11 @@ def main(path: str) -> NoReturn:
     sys.path[:] = [entry for entry in sys.path if entry != os.path.dirname(__file__)]
     # User code that looks at `__main__`, as multiprocessing does, must not find this file.
     sys.modules["__main__"] = types.ModuleType("__main__")
-    loop = asyncio.new_event_loop()
-    asyncio.set_event_loop(loop)
-    instance = Instance(Link(path), loop)
+    instance = Instance(Link(path))
     capture(instance.logs)
     forget_in_children(instance.link)
     hello: List[Union[int, str]] = [
-        PROTOCOL_VERSION, "python", platform.python_version(), os.getpid(),
+        PROTOCOL_VERSION, "python", sys.version.split()[0], os.getpid(),
     ]  # fmt: skip
     gc.collect()
     gc.freeze()
