@@ -10,6 +10,7 @@ is where it is fastest, and a slow one gets as many as it has callers.
 import asyncio
 import logging
 import math
+import os
 from collections import deque
 from typing import Any, Protocol
 
@@ -24,6 +25,7 @@ log = logging.getLogger("hotswap.pools")
 SCALE_WAIT_SECONDS = 0.005
 TARGET_WAIT_SECONDS = 0.002
 MEDIAN_STEP = 1.05
+GENTLE_INSTANCES = 2 * (os.cpu_count() or 1)
 SLOW_CALL_SECONDS = 0.05  # younger calls may only be waiting for a busy core
 DEADLINE_GRACE_SECONDS = 1.5  # a cold start may use so much beyond the function's own time
 CANCEL_GRACE_SECONDS = 0.25
@@ -305,7 +307,12 @@ class Pool:
         cap = self.function.route.reserved_concurrency
         if cap is not None:
             useful = min(useful, cap)
-        return max(useful, 1) - self.total
+        missing = max(useful, 1) - self.total
+        if service < SLOW_CALL_SECONDS:
+            # More of a fast function than cores only helps if it waits for something; on a
+            # crowded machine starved calls look slow. So find out one instance at a time.
+            missing = min(missing, max(GENTLE_INSTANCES - self.total, 1 - self.starting))
+        return missing
 
     def _learn(self, seconds: float) -> None:
         """Track the median: a mean would take a crowded machine for a slow function, start
