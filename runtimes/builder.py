@@ -77,8 +77,8 @@ def build(runtime: Runtime, *, base: Base = "official", log: Log) -> str:
         if base == "debian":
             _ensure_debian_base(client, runtime.debian_suite, log)
         with tempfile.TemporaryDirectory(prefix="hotswap-build-") as folder:
-            context = _context(runtime, base, Path(folder), log)
-            _build(client, runtime, base, tag, context, log)
+            with _context(runtime, base, Path(folder), log) as context:
+                _build(client, runtime, base, tag, context, log)
     return tag
 
 

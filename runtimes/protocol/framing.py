@@ -45,9 +45,7 @@ class FrameType(IntEnum):
     PONG = 15
 
 
-def encode(
-    kind: int, stream: int, header: bytes = b"", body: bytes = b"", flags: int = 0
-) -> bytes:
+def encode(kind: int, stream: int, header: bytes = b"", body: bytes = b"", flags: int = 0) -> bytes:
     """One frame as bytes. `header` is encoded JSON or empty."""
     prefix = PREFIX.pack(8 + len(header) + len(body), kind, flags, len(header), stream)
     return b"".join((prefix, header, body))
