@@ -51,7 +51,7 @@ class TestAliasMovedUnderLoad:
                 moves.append(Move(version, asked, time.monotonic()))
             stack.wait(lambda: book.calls[-1].version == moves[-1].version)
 
-        assert book.statuses() == {200: len(book.calls)}
+        assert [call for call in book.calls if call.status != 200] == []
         assert [call for call in book.calls if not was_current(call, moves)] == []
         assert len({call.version for call in book.calls}) >= 3  # new code starts meanwhile
 

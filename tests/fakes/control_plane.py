@@ -208,7 +208,7 @@ class FakeControlPlane:
             self._changed.notify_all()
         loop = asyncio.get_running_loop()
         deadline = loop.time() + min(float(query["wait"]), 1.0)
-        while self._revision == after and loop.time() < deadline:  # noqa: ASYNC110  # a thread
+        while self._revision == after and loop.time() < deadline:  # a thread
             await asyncio.sleep(0.005)
         side = 1 if query["role"] == "gateway" else 2
         full = after == 0 or after > self._revision

@@ -15,7 +15,7 @@ from tests.contract.backends.conversation import LIMITS, Conversation, Ended, ta
 
 async def eventually(true: Callable[[], bool]) -> None:
     async with asyncio.timeout(5):
-        while not true():  # noqa: ASYNC110 - it looks at the machine, which sends no event
+        while not true():
             await asyncio.sleep(0.01)
 
 

@@ -27,7 +27,7 @@ from tests.contract.backends.conversation import talk_to
 
 async def eventually(true: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
-        while not true():  # noqa: ASYNC110 - it looks at the machine, which sends no event
+        while not true():
             await asyncio.sleep(0.02)
 
 
@@ -42,7 +42,7 @@ class TestKilledRunner:
     async def test_leaves_no_cell(self, machine: Machine) -> None:
         """The next `open` finds and removes what is left; a lease ends by itself."""
         command = [sys.executable, "-m", "tests.contract.backends.owner"]
-        owner = subprocess.Popen(  # noqa: ASYNC220
+        owner = subprocess.Popen(
             [*command, machine.kind, str(machine.state)], cwd=PROJECT, stdout=subprocess.PIPE
         )
         assert owner.stdout is not None
@@ -84,7 +84,7 @@ class TestKilledPrivilegedProcess:
 
     async def test_goes_with_its_parent(self, tmp_path: Path) -> None:
         shell = "{} -m runners.sandboxd --state-dir {} & echo $!; wait"
-        parent = subprocess.Popen(  # noqa: ASYNC220
+        parent = subprocess.Popen(
             ["/bin/sh", "-c", shell.format(sys.executable, tmp_path)],
             cwd=PROJECT,
             stdout=subprocess.PIPE,

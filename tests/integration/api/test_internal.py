@@ -64,7 +64,7 @@ class TestTable:
         pending = asyncio.create_task(ask(after=revision, wait=20))
         waiting = TableReader.objects.filter(acked_revision=revision)
         async with asyncio.timeout(10):
-            while not await waiting.aexists():  # noqa: ASYNC110  (a row, which sets no event)
+            while not await waiting.aexists():
                 await asyncio.sleep(0.01)
         started = clock.monotonic()
 

@@ -1,7 +1,7 @@
 """The suite's functions; `../node/index.js` has the same under the same names."""
 
 # Functions are written as users write them, for every Python since 3.8.
-# ruff: noqa: T201, G010, UP031, ASYNC230, PLW1510, LOG015
+# ruff: noqa: T201, G010, UP031, PLW1510, LOG015
 
 import asyncio
 import logging
