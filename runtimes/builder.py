@@ -76,9 +76,11 @@ def build(runtime: Runtime, *, base: Base = "official", log: Log) -> str:
             return tag
         if base == "debian":
             _ensure_debian_base(client, runtime.debian_suite, log)
-        with tempfile.TemporaryDirectory(prefix="hotswap-build-") as folder:
-            with _context(runtime, base, Path(folder), log) as context:
-                _build(client, runtime, base, tag, context, log)
+        with (
+            tempfile.TemporaryDirectory(prefix="hotswap-build-") as folder,
+            _context(runtime, base, Path(folder), log) as context,
+        ):
+            _build(client, runtime, base, tag, context, log)
     return tag
 
 
