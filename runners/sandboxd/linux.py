@@ -63,11 +63,11 @@ def bury_orphans() -> None:
     and the first process of a cell leads its own.
     """
     ours = os.getsid(0)
-    for children in Path("/proc/self/task").glob("*/children"):
-        for pid in map(int, children.read_text().split()):
-            with contextlib.suppress(ProcessLookupError, ChildProcessError):
-                if os.getsid(pid) not in (ours, pid):
-                    os.waitpid(pid, os.WNOHANG)
+    children = Path(f"/proc/self/task/{os.getpid()}/children")  # of the main thread, which adopts
+    for pid in map(int, children.read_text().split()):
+        with contextlib.suppress(ProcessLookupError, ChildProcessError):
+            if os.getsid(pid) not in (ours, pid):
+                os.waitpid(pid, os.WNOHANG)
 
 
 def share_directory(path: str) -> None:
