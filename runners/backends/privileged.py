@@ -19,6 +19,7 @@ R = TypeVar("R", bound=Reply)
 OnExit = Callable[[CellExit], None]
 _PROJECT = Path(__file__).parents[2]
 _START_SECONDS = 20.0
+_RESTART_SECONDS = 5.0
 _GONE = "The privileged process is gone; its supervisor starts it again."
 
 
@@ -34,6 +35,7 @@ class Privileged:
         self._path = path
         self._command = command
         self._process: asyncio.subprocess.Process | None = None
+        self._is_supervised = False
         self._connection: socket.socket | None = None
         self._connecting = asyncio.Lock()
         self._numbers = count(1)
@@ -51,19 +53,30 @@ class Privileged:
                 return
             try:
                 self._connection = _connect(self._path)
+                self._is_supervised = self._process is None
             except OSError as exc:
-                if self._command is None:
-                    raise BackendFailed(_absent(exc)) from exc
-                self._connection = await self._start(self._command)
+                self._connection = await self._arrange(exc)
             asyncio.get_running_loop().add_reader(self._connection.fileno(), self._read)
 
-    async def _start(self, command: list[str]) -> socket.socket:
-        self._process = process = await asyncio.create_subprocess_exec(*command, cwd=_PROJECT)
-        deadline = clock.monotonic() + _START_SECONDS
+    async def _arrange(self, absent: OSError) -> socket.socket:
+        """Wait for the one that somebody else starts again, or start our own.
+
+        Two would fight for this installation's cells.
+        """
+        if self._is_supervised:
+            return await self._arrival(_RESTART_SECONDS)
+        if self._command is None:
+            raise BackendFailed(_absent(absent)) from absent
+        self._process = await asyncio.create_subprocess_exec(*self._command, cwd=_PROJECT)
+        return await self._arrival(_START_SECONDS)
+
+    async def _arrival(self, seconds: float) -> socket.socket:
+        deadline = clock.monotonic() + seconds
         while True:
             with contextlib.suppress(OSError):
                 return _connect(self._path)
-            if process.returncode is not None or clock.monotonic() > deadline:
+            ended = self._process is not None and self._process.returncode is not None
+            if ended or clock.monotonic() > deadline:
                 raise BackendFailed("The privileged process did not start; its log says why.")
             await asyncio.sleep(0.02)
 

@@ -34,7 +34,10 @@ def fragile() -> Iterator[Stack]:
 
 def family(pid: int) -> list[int]:
     """A process and all its descendants."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except (FileNotFoundError, ProcessLookupError):  # it has just ended
+        return []
     return [pid, *(member for child in children for member in family(int(child)))]
 
 
@@ -184,11 +187,14 @@ class TestStop:
 
 def cells_of(stack: Stack) -> set[int]:
     """Processes inside the platform's sandboxes."""
-    return {
-        pid
-        for pid in family(stack.pids()["sandboxd"])
-        if b"bootstrap" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    }
+    return {pid for pid in family(stack.pids()["sandboxd"]) if "bootstrap" in command_of(pid)}
+
+
+def command_of(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 def groups_of(pid: int) -> set[Path]:
