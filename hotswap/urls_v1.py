@@ -9,5 +9,4 @@ urlpatterns = [
     path("", include("hotswap.access.urls")),
     path("", include("functions.api.urls")),
     path("", include("runners.api.urls")),
-    path("", include("runners.api.urls")),
 ]

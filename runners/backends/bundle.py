@@ -178,7 +178,6 @@ def _mounts(place: CellPlace, program: Program) -> list[dict[str, object]]:
     quiet = ["nosuid", "noexec", "nodev"]
     tmp = [*quiet, "mode=1777", f"size={STEM_LIMITS.tmp_mib}m", f"nr_inodes={TMP_INODES}"]
     return [
-        *binds,
         {"destination": "/proc", "type": "proc", "source": "proc", "options": quiet},
         {
             "destination": "/dev",
@@ -187,6 +186,7 @@ def _mounts(place: CellPlace, program: Program) -> list[dict[str, object]]:
             "options": ["nosuid", "noexec", "strictatime", "mode=755", "size=64k", "nr_inodes=64"],
         },
         {"destination": "/tmp", "type": "tmpfs", "source": "tmpfs", "options": tmp},  # noqa: S108
+        *binds,  # last: an interpreter may lie below the host's /tmp
         # Code that is bound below `meeting` later comes in by propagation.
         _bind(str(place.meeting), INSIDE, "rbind", "rslave", "ro", "nosuid", "nodev"),
     ]

@@ -87,15 +87,17 @@ class Bubblewrap:
                    "--uid", "65534", "--gid", "65534", "--cap-drop", "ALL"]  # fmt: skip
         for name, value in bundle.environment().items():
             options += ["--setenv", name, value]
-        for path in program.visible:
+        options += [
+            "--proc", "/proc", *_masks(), "--dev", "/dev", "--remount-ro", "/dev",
+            "--perms", "1777", "--size", str(bundle.STEM_LIMITS.tmp_mib * MIB), "--tmpfs", "/tmp",  # noqa: S108
+        ]  # fmt: skip
+        for path in program.visible:  # last: an interpreter may lie below the host's /tmp
             options += _show(path)
         bootstrap = str(program.runtime.bootstrap)
         options += ["--ro-bind", bootstrap, bundle.bootstrap_inside(program)]
         for name in _ETC:
             options += ["--ro-bind-try", f"/etc/{name}", f"/etc/{name}"]
         options += [
-            "--proc", "/proc", *_masks(), "--dev", "/dev", "--remount-ro", "/dev",
-            "--perms", "1777", "--size", str(bundle.STEM_LIMITS.tmp_mib * MIB), "--tmpfs", "/tmp",  # noqa: S108
             "--ro-bind", str(meeting), bundle.INSIDE,
             "--symlink", bundle.TASK, "/var/task", "--remount-ro", "/", "--chdir", "/",
         ]  # fmt: skip

@@ -99,6 +99,7 @@ async def _run(settings: config.Config, uid: int, engines: tuple[str, ...]) -> N
         await _serve_until_told(server.serve(listener))
     await cells.close()
     cgroups.remove(place.group)
+    await place.leave()
     os.close(lock)
 
 

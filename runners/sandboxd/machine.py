@@ -24,6 +24,7 @@ _FIRST_UID: Final = 1_900_000_000  # above what distributions and systemd hand o
 _UIDS_EACH: Final = 65_536
 _INSTALLATIONS: Final = 3_000
 _PROBE: Final = "probe"
+_FOLDERS: Final = ("cells", "bundles", "roots", "engine")
 _SYSTEM: Final = ("/usr", "/bin", "/sbin", "/lib", "/lib64")
 
 
@@ -64,7 +65,7 @@ class Place:
             cgroups.remove(group)
         for path in sorted(_mounted_below(self.base), reverse=True):
             linux.unmount(path)
-        for name in ("cells", "bundles", "roots", "engine"):
+        for name in _FOLDERS:
             shutil.rmtree(self.base / name, ignore_errors=True)
             (self.base / name).mkdir(mode=0o700)
         return len(orphans)
@@ -76,10 +77,27 @@ class Place:
         version 1; in our namespace that hierarchy is not mounted.
         """
         linux.share_directory(str(self.base / "cells"))
+        self._host_mounts = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
         hybrid = os.path.ismount(_UNIFIED) and os.path.ismount("/sys/fs/cgroup/memory")
         linux.enter_own_mounts([_UNIFIED] if hybrid else [])
         if hybrid:
             shutil.rmtree(_UNIFIED + self.group, ignore_errors=True)
+
+    async def leave(self) -> None:
+        """Undo `enter` for the host, and remove what is kept here but the lock.
+
+        A process of several threads cannot go back to the host's mount namespace itself.
+        """
+        handle = self._host_mounts
+        umount = await asyncio.create_subprocess_exec(
+            "nsenter", f"--mount=/proc/self/fd/{handle}", "umount", "--lazy",
+            str(self.base / "cells"), pass_fds=[handle], stderr=asyncio.subprocess.DEVNULL,
+        )  # fmt: skip
+        await umount.wait()
+        os.close(handle)
+        linux.unmount(str(self.base / "cells"))
+        for name in _FOLDERS:
+            shutil.rmtree(self.base / name, ignore_errors=True)
 
     async def probe(
         self, engines: list[Engine], cgroups: Cgroups

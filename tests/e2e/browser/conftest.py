@@ -1,4 +1,4 @@
-"""A browser for the session, and a fresh signed-in person for each test."""
+"""A browser for each module, and a fresh signed-in person for each test."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -22,9 +22,13 @@ ARGUMENTS = [
 Visit = Callable[..., Portal]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """The machine's own Chromium."""
+    """The machine's own Chromium.
+
+    Not for the whole session: while Playwright runs, an event loop runs in this thread, and no
+    asynchronous test could have its own.
+    """
     program = next(filter(None, map(shutil.which, PROGRAMS)), None)
     if program is None:
         pytest.skip("no Chromium is installed")

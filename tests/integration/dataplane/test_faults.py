@@ -48,7 +48,7 @@ def load(plane: DataPlane, function: str, clients: int = 8) -> Iterator[Load]:
                     f"{plane.url}/api/v1/functions/{function}/invoke",
                     json={"nonce": nonce},
                     headers={"Authorization": f"Bearer {TOKEN}", "X-HotSwap-Mode": "raw"},
-                    timeout=10,
+                    timeout=30,
                 )
                 status: int | str = answer.status_code
                 if status == 200 and answer.json() != {"nonce": nonce}:
@@ -263,7 +263,7 @@ class TestSwaps:
         own_plane.control.alias("moving", "production", {1: 10_000})
         own_plane.control.wait_applied()
 
-        with load(own_plane, "moving") as book:
+        with load(own_plane, "moving", clients=3) as book:
             for number in range(2, 52):
                 own_plane.upload("moving", WORK + f"# {number}\n")
                 own_plane.control.alias("moving", "production", {number: 10_000})

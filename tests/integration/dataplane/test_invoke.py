@@ -297,7 +297,7 @@ class TestLimits:
             answers = list(threads.map(lambda _: plane.invoke("narrow"), range(10)))
 
         refused = [a for a in answers if a.status_code == 429]
-        assert [a.status_code for a in answers].count(200) in (5, 3)
+        assert 3 <= [a.status_code for a in answers].count(200) <= 5
         assert len(refused) >= 5
         assert refused[0].headers["retry-after"] == "1"
         assert refused[0].json()["type"] == "/problems/throttled"
