@@ -15,7 +15,7 @@ from hotswap.wire.table import FunctionRoute, VersionRoute
 from runners.agent.instance import InitError
 from runners.agent.job import Job, error_object
 from runners.agent.log_book import LogBook
-from runners.agent.pools import GENTLE_INSTANCES, Function, Pool
+from runners.agent.pools import FREE_INSTANCES, Function, Pool
 from runtimes.protocol.framing import FrameType
 
 LAST = {int(FrameType.REPLY), int(FrameType.END), int(FrameType.ERROR)}
@@ -246,7 +246,7 @@ class TestPool:
 
     @pytest.mark.parametrize(
         ("run_us", "wanted"),
-        [(100, 1), (200, 2), (2_000, max(2, GENTLE_INSTANCES)), (1_000_000, 20)],
+        [(100, FREE_INSTANCES), (2_000, FREE_INSTANCES), (1_000_000, 20)],
     )
     def test_starts_as_many_instances_as_calls_need(self, run_us: int, wanted: int) -> None:
         async def live() -> None:
