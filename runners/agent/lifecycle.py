@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
 from hotswap.core import clock
+from hotswap.core.errors import BackendFailed
 from hotswap.core.units import cpu_quota_cores, cpu_weight
 from runners.agent.code_cache import CodeCache
 from runners.agent.instance import InitError, Instance
@@ -75,7 +76,15 @@ class Lifecycle:
     # Start
 
     async def start(self, pool: Pool) -> Instance:
-        """A ready instance: take a stem cell, give it code and limits, load the handler."""
+        """A ready instance; a sandbox that fails is tried once more, as nothing was sent yet."""
+        try:
+            return await self._start(pool)
+        except BackendFailed as exc:
+            log.warning("starting version %d again: %s", pool.version.id, exc)
+            return await self._start(pool)
+
+    async def _start(self, pool: Pool) -> Instance:
+        """Take a stem cell, give it code and limits, load the handler."""
         version = pool.version
         self._reserved_mib += version.memory_mib
         self._count += 1
