@@ -100,7 +100,7 @@ class TestAChange:
         assert seen == wanted
 
     def test_of_tokens(self, stack: Stack) -> None:
-        stack.deploy("guarded", answering("in"))
+        stack.deploy("guarded-by-token", answering("in"))
         seen = [self.token_life(stack, n) for n in range(ROUNDS)]
 
         assert seen == [(200, 401)] * ROUNDS
@@ -117,7 +117,7 @@ class TestAChange:
     def call_with(self, stack: Stack, token: str) -> int:
         headers = {"Authorization": f"Bearer {token}"}
         return stack.gateway.post(
-            "/api/v1/functions/guarded/invoke", json={}, headers=headers
+            "/api/v1/functions/guarded-by-token/invoke", json={}, headers=headers
         ).status_code
 
     def test_of_a_password_session_signs_calls_of_the_gateway(self, stack: Stack) -> None:
