@@ -306,7 +306,8 @@ class Pool:
         age = now - oldest
         service = max(self.service_seconds, age if age >= SLOW_CALL_SECONDS else 0.0)
         needed = math.ceil(calls * service / TARGET_WAIT_SECONDS)
-        useful = min(calls, max(needed, FREE_INSTANCES))
+        is_ready = self.total > self.starting  # before that one start serves everybody
+        useful = min(calls, max(needed, FREE_INSTANCES if is_ready else 1))
         useful = math.ceil(useful / self.version.concurrency)
         cap = self.function.route.reserved_concurrency
         if cap is not None:

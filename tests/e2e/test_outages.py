@@ -198,8 +198,12 @@ def command_of(pid: int) -> str:
 
 
 def groups_of(pid: int) -> set[Path]:
-    """The control groups of ours that a process is in."""
-    lines = (line.split(":") for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines())
+    """The control groups of ours that a process is in; none when it has just ended."""
+    try:
+        text = Path(f"/proc/{pid}/cgroup").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return set()
+    lines = (line.split(":") for line in text.splitlines())
     return {
         Path("/sys/fs/cgroup", *controllers.split(",")[:1], path.lstrip("/"))
         for _, controllers, path in lines
