@@ -49,7 +49,7 @@ class TestAliasMovedUnderLoad:
                 moved = stack.api.put(f"{aliases}/live", json={"version": version})
                 assert moved.status_code == 200, moved.text
                 moves.append(Move(version, asked, time.monotonic()))
-            stack.wait(lambda: book.calls[-1].version == moves[-1].version)
+            stack.wait(lambda: book.calls[-1].version == moves[-1].version, 30)
 
         assert [call for call in book.calls if call.status != 200] == []
         assert [call for call in book.calls if not was_current(call, moves)] == []
