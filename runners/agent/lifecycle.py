@@ -184,9 +184,10 @@ class Lifecycle:
             await instance.cell.thaw()
         except Exception:
             log.exception("instance %s could not be woken", instance.id)
-            pool.drop(instance, "it could not be woken", [job])
-            return
-        if not instance.stopping:
+            pool.drop(instance, "it could not be woken")
+        if instance.stopping:
+            pool.take_back(job)
+        else:
             instance.invoke(job)
 
     # End

@@ -157,6 +157,14 @@ class Pool:
         else:
             instance.invoke(job)
 
+    def take_back(self, job: Job) -> None:
+        """The instance died before it was given the call: nothing was sent, so it waits again."""
+        self.function.running -= 1
+        job.dispatched = 0.0
+        self.waiting.appendleft(job)
+        if self.total == 0:
+            self._start_one()
+
     def _next(self) -> None:
         """Give waiting calls to idle instances."""
         while self.waiting and self.idle and not self.function.is_full:

@@ -268,6 +268,31 @@ class TestPool:
 
         asyncio.run(live())
 
+    def test_queues_a_call_again_whose_instance_died_before_it_woke(self) -> None:
+        async def live() -> None:
+            world = World(reserved=1, instances=2, queue=10)
+            first = world.call()
+            await asyncio.sleep(0)
+            await world.start_ends("ready")
+            world.finish(random.Random(1))
+            sleeper = world.pool.idle[-1]
+            world.freeze()
+            woken: list[Job] = []
+            world.starter.thaw = lambda pool, instance, job: woken.append(job)  # type: ignore[method-assign]
+            call = world.call()
+            world.pool.on_gone(sleeper, [])
+
+            world.pool.take_back(woken[0])
+
+            assert (first.done, woken, world.function.running) == (True, [call], 0)
+            await asyncio.sleep(0)
+            await world.start_ends("ready")
+            world.finish(random.Random(1))
+            assert call.done
+            world.check()
+
+        asyncio.run(live())
+
     def test_gives_no_instance_to_a_caller_that_left_the_queue(self) -> None:
         async def live() -> None:
             world = World(reserved=None, instances=1, queue=10)
