@@ -50,6 +50,7 @@ INSTALLED_APPS = [
     "hotswap.dashboard",
     "functions",
     "runners",
+    "deployments",
 ]
 
 MIDDLEWARE = [

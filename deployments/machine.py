@@ -1,0 +1,1 @@
+"""What an attempt does next: pure decisions over a snapshot, one per tick."""
