@@ -51,9 +51,15 @@ class Deployment(models.Model):
 
 
 class Approval(models.Model):
-    """One person's word on one deployment, bound to what that person saw."""
+    """One person's word at one gate, bound to what that person saw.
+
+    Attributes:
+        gate: what was waiting, such as "1/start" or "2/step-0": attempt number and place.
+            A retry, and each gate of a plan, asks anew.
+    """
 
     deployment = models.ForeignKey(Deployment, models.CASCADE, related_name="approvals")
+    gate = models.CharField(max_length=32)
     actor = models.CharField(max_length=150)
     is_approved = models.BooleanField(help_text="False: rejected")
     digest = models.CharField(max_length=64)
@@ -62,7 +68,7 @@ class Approval(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["deployment", "actor"], name="approval_once"),
+            models.UniqueConstraint(fields=["deployment", "gate", "actor"], name="approval_once"),
             models.CheckConstraint(condition=~Q(digest=""), name="approval_digest"),
         ]
 

@@ -13,8 +13,10 @@ class Environment(models.Model):
     quick for the others.
 
     Attributes:
-        hooks: `[{"kind", "url", "secret_env"?...}]`, checked by `services.hooks`.
-        notify: `[{"kind": "webhook"|"email", "target", "events"}]`.
+        approval_seconds: how long a deployment waits for its approvals.
+        hooks: `services.hooks.Hook` as dicts, checked by `hooks.hooks_checked`.
+        notify: `services.notifications.Channel` as dicts, checked by `channels_checked`.
+        secret_generation: rises when the secret that signs hooks is made anew.
     """
 
     name = models.CharField(max_length=64, primary_key=True)
@@ -23,6 +25,7 @@ class Environment(models.Model):
     after_extensions = models.CharField(max_length=10, choices=[(o, o) for o in OnInconclusive])
     extensions = models.PositiveSmallIntegerField(default=2)
     approvals_needed = models.PositiveSmallIntegerField(default=0)
+    approval_seconds = models.PositiveIntegerField(default=7 * 86_400)
     stable_unhealthy = models.CharField(
         max_length=20,
         choices=[("prefer-candidate", "prefer-candidate"), ("hold", "hold")],
@@ -30,6 +33,7 @@ class Environment(models.Model):
     )
     hooks = models.JSONField(default=list)
     notify = models.JSONField(default=list)
+    secret_generation = models.PositiveIntegerField(default=1)
     updated_at = models.DateTimeField()
     row_version = models.PositiveIntegerField(default=1)
 

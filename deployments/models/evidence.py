@@ -105,13 +105,21 @@ class BusinessValue(models.Model):
 
 
 class SourceReading(models.Model):
-    """The newest answer of an external metric source; an error holds and never decides."""
+    """The newest answer of an external metric source; an error holds and never decides.
+
+    Attributes:
+        at: when it was read; the attempt's start before the first reading.
+        breaches: readings over the limit in a row; an error does not interrupt them.
+        due_at: when to ask next; moved on by whoever asks, so that one process does.
+    """
 
     attempt = models.ForeignKey(Attempt, models.CASCADE, related_name="readings")
     name = models.CharField(max_length=64)
     at = models.DateTimeField()
     value = models.FloatField(null=True)
     is_breached = models.BooleanField(default=False)
+    breaches = models.PositiveIntegerField(default=0)
+    due_at = models.DateTimeField()
     error = models.CharField(max_length=500, blank=True)
 
     class Meta:
