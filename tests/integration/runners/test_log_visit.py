@@ -8,7 +8,7 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.auth import get_user_model
 
-from runners import consumers
+from hotswap.access import visits
 from runners.consumers import log_socket
 from tests.integration.runners.reporting import deploy, token
 
@@ -50,8 +50,8 @@ class Visit:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """A heart that beats all the time."""
-    monkeypatch.setattr(consumers, "HEARTBEAT_SECONDS", 0.05)
-    monkeypatch.setattr(consumers, "POLL_SECONDS", 0.05)
+    monkeypatch.setattr(visits, "HEARTBEAT_SECONDS", 0.05)
+    monkeypatch.setattr(visits, "POLL_SECONDS", 0.05)
 
 
 async def _visit() -> Visit:
@@ -83,7 +83,7 @@ class TestAVisit:
     async def test_ends_by_itself_when_nobody_shows_a_token(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(consumers, "TOKEN_SECONDS", 0.05)
+        monkeypatch.setattr(visits, "TOKEN_SECONDS", 0.05)
 
         closed = await Visit().said("websocket.close")
 
