@@ -84,6 +84,7 @@ def configuration_of(function: Function) -> Configuration:
         max_instances=function.max_instances,
         idle_timeout_seconds=function.idle_timeout_seconds,
         max_queue=function.max_queue,
+        is_idempotent=function.is_idempotent,
     )
 
 

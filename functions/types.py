@@ -13,6 +13,7 @@ class Configuration:
             version and by no earlier one.
         reserved_concurrency, max_instances, idle_timeout_seconds, max_queue: live at once,
             for all versions.
+        is_idempotent: a call may be repeated; so may be mirrored to another version. Live too.
     """
 
     runtime: str
@@ -27,3 +28,4 @@ class Configuration:
     max_instances: int = 100
     idle_timeout_seconds: int = 300
     max_queue: int = 1_000
+    is_idempotent: bool = False

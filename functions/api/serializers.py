@@ -71,6 +71,9 @@ class ConfigurationFields(serializers.Serializer[Any]):
         help_text="seconds without a call until an instance stops",
     )
     maxQueue = _bounded("max_queue", source="max_queue", help_text="calls that may wait")
+    idempotent = serializers.BooleanField(
+        source="is_idempotent", help_text="may be repeated: allows mirrored traffic"
+    )
 
 
 class FunctionChanges(ConfigurationFields):
@@ -176,6 +179,7 @@ class FunctionOut(FunctionSummary):
     maxInstances = serializers.IntegerField(source="max_instances")
     idleTimeout = serializers.IntegerField(source="idle_timeout_seconds")
     maxQueue = serializers.IntegerField(source="max_queue")
+    idempotent = serializers.BooleanField(source="is_idempotent")
     aliases = AliasOut(many=True)
 
     class Meta(FunctionSummary.Meta):
@@ -188,6 +192,7 @@ class FunctionOut(FunctionSummary):
             "maxInstances",
             "idleTimeout",
             "maxQueue",
+            "idempotent",
             "aliases",
         ]
         read_only_fields = fields

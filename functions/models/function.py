@@ -44,6 +44,7 @@ class Function(TimestampedModel):
     max_instances = models.PositiveIntegerField(default=100)
     idle_timeout_seconds = models.PositiveIntegerField(default=300)
     max_queue = models.PositiveIntegerField(default=1_000)
+    is_idempotent = models.BooleanField(default=False, help_text="calls may be repeated")
 
     last_number = models.PositiveIntegerField(default=0)
     row_version = models.PositiveIntegerField(default=1)

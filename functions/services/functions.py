@@ -168,6 +168,7 @@ def _columns(configuration: Configuration) -> dict[str, object]:
         "max_instances": configuration.max_instances,
         "idle_timeout_seconds": configuration.idle_timeout_seconds,
         "max_queue": configuration.max_queue,
+        "is_idempotent": configuration.is_idempotent,
     }
 
 

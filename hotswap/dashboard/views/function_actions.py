@@ -62,6 +62,7 @@ def _changes(request: HttpRequest) -> dict[str, Any]:
         "description": given.get("description", "").strip(),
         "tags": tuple(tag for tag in tags if tag),
         "environment": _environment(request),
+        "is_idempotent": "is_idempotent" in given,
         "reserved_concurrency": (
             _number(given["reserved_concurrency"], "Concurrency limit")
             if given.get("reserved_concurrency", "").strip()

@@ -166,6 +166,21 @@ class TestChange:
 
         assert (response.json()["memorySize"], response.json()["handler"]) == (256, "main.other")
 
+    def test_marks_a_function_whose_calls_may_be_repeated(self, api):
+        assert create(api).json()["idempotent"] is False
+
+        marked = api.patch("/api/v1/functions/thumbs", {"idempotent": True}).json()
+        kept = api.patch("/api/v1/functions/thumbs", {"timeout": 9}).json()
+        replaced = api.put(
+            "/api/v1/functions/thumbs", {"runtime": "python3.11", "handler": "main.handler"}
+        ).json()
+
+        assert [marked["idempotent"], kept["idempotent"], replaced["idempotent"]] == [
+            True,
+            True,
+            False,
+        ]
+
     def test_leaves_earlier_versions_as_they_were(self, api):
         deployed(api, environment={"MODE": "a"})
         api.patch("/api/v1/functions/thumbs", {"memorySize": 1024, "environment": {"MODE": "b"}})
