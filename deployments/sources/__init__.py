@@ -1,0 +1,1 @@
+"""Adapters to the outside: HTTP calls with bounds, and metric sources. Django-free."""
