@@ -36,17 +36,11 @@ def parse(text: str) -> timedelta:
         raise InvalidInput(f"{_shown(text)} is not an ISO-8601 duration such as PT10M or PT1H30M.")
     weeks, days, hours, minutes = (int(part or 0) for part in found.groups()[:4])
     whole, _, fraction = (found[5] or "0").replace(",", ".").partition(".")
-    duration = timedelta(
-        weeks=weeks,
-        days=days,
-        hours=hours,
-        minutes=minutes,
-        seconds=int(whole),
-        microseconds=int(fraction.ljust(6, "0")),
-    )
-    if duration > LONGEST:
+    seconds = ((weeks * 7 + days) * 24 + hours) * 3_600 + minutes * 60 + int(whole)
+    micros = seconds * 1_000_000 + int(fraction.ljust(6, "0"))
+    if micros > LONGEST // timedelta(microseconds=1):
         raise InvalidInput(f"{_shown(text)} is more than {LONGEST.days} days.")
-    return duration
+    return timedelta(microseconds=micros)
 
 
 def text(seconds: float) -> str:
