@@ -13,8 +13,7 @@ KEEP_BLUE_SECONDS: Final = 3_600.0
 @strategies.register(Strategy.BLUE_GREEN)
 def plan(settings: Settings, target: Target) -> Plan:
     """`testDuration` PT5M at 0 %, open to the preview key and hooks only; `keepBlue` PT1H."""
-    switch = settings.raw("switchType")
-    if switch is not None and str(switch).lower() != "instant":
+    if "switchType" in settings and str(settings.raw("switchType")).lower() != "instant":
         settings.fault(
             "switchType",
             "It must be Instant: shares that grow step by step are the Canary strategy.",

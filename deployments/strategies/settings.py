@@ -154,7 +154,7 @@ class Settings:
         for item in among:
             if item == value:
                 return item
-        self.fault(key, f"It must be {joined(among)}, not {self._given[key]!r}.")
+        self.fault(key, f"It must be {joined(among)}.")
         return default
 
     def items(self, key: str) -> list[object] | None:
