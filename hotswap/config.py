@@ -9,6 +9,7 @@ which and why.
 import hashlib
 import hmac
 import os
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
@@ -40,6 +41,7 @@ class Secret(str):
 
 
 NO_SECRET = Secret("")
+RUNNERS_MAX = 64
 
 
 def _require(ok: bool, message: str) -> None:
@@ -140,7 +142,13 @@ class Runner:
     allow_unisolated: bool = False
     """Development mode: allow the `process` backend, which isolates nothing."""
     name: str = ""
-    """Name of this runner; empty is the host's name."""
+    """Name of this runner; empty is the host's name. Of several processes each one's number
+    follows: `<name>-0`, `<name>-1`."""
+    processes: int = 1
+    """Runner processes on this machine. They share its memory and disk for code in equal
+    parts; every other setting holds for each."""
+    regions: tuple[str, ...] = ()
+    """Where the processes are, for regional rollouts: one name for all, or one for each."""
     stem_cells: int = 2
     """Booted sandboxes kept ready per runtime that is in use."""
     max_instances: int = 1_000
@@ -158,6 +166,57 @@ class Runner:
         known = ("auto", "docker", "sandbox", "process")
         _require(self.backend in known, f"HOTSWAP_RUNNER_BACKEND must be one of {known}")
         _require(self.stem_cells >= 0, "HOTSWAP_RUNNER_STEM_CELLS must not be negative")
+        _require(
+            1 <= self.processes <= RUNNERS_MAX,
+            f"HOTSWAP_RUNNER_PROCESSES must be from 1 to {RUNNERS_MAX}",
+        )
+        _require(
+            len(self.regions) in (0, 1, self.processes),
+            f"HOTSWAP_RUNNER_REGIONS must name one region, or one for each of the "
+            f"{self.processes} processes",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerPlace:
+    """Where one runner process of this machine is.
+
+    Attributes:
+        number: from 0.
+        label: tells its files from those of the others; empty where there is only one.
+        name: of the node; unique in the installation.
+        region: empty is none.
+        socket: where this machine's gateways meet it.
+        directory: its table copy and code cache.
+        cells: its sandboxes' directories, for backends that keep them here.
+    """
+
+    number: int
+    label: str
+    name: str
+    region: str
+    socket: Path
+    directory: Path
+    cells: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Email:
+    """The mail server that notifications are sent through. Without a host none are."""
+
+    host: str = ""
+    port: int = 587
+    user: str = ""
+    password: Secret = NO_SECRET
+    tls: str = "starttls"
+    """starttls, implicit (TLS from the first byte, mostly port 465), or none."""
+    sender: str = "hotswap@localhost"
+    """What stands in From."""
+
+    def __post_init__(self) -> None:
+        _require(0 < self.port < 65_536, "HOTSWAP_EMAIL_PORT must be from 1 to 65535")
+        known = ("starttls", "implicit", "none")
+        _require(self.tls in known, f"HOTSWAP_EMAIL_TLS must be one of {known}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +243,7 @@ class Config:
     web: Web = field(default_factory=Web)
     gateway: Gateway = field(default_factory=Gateway)
     runner: Runner = field(default_factory=Runner)
+    email: Email = field(default_factory=Email)
     retention: Retention = field(default_factory=Retention)
 
     @property
@@ -192,9 +252,22 @@ class Config:
         return self.core.state_dir / "run"
 
     @property
-    def runner_socket(self) -> Path:
-        """Where this machine's gateways meet its runner."""
-        return self.run_dir / "runner.sock"
+    def runners(self) -> tuple[RunnerPlace, ...]:
+        """The runner processes of this machine, by number."""
+        return tuple(self._runner(number) for number in range(self.runner.processes))
+
+    def _runner(self, number: int) -> RunnerPlace:
+        regions = self.runner.regions or ("",)
+        label = f"-{number}" if self.runner.processes > 1 else ""
+        return RunnerPlace(
+            number=number,
+            label=label,
+            name=(self.runner.name or socket.gethostname()) + label,
+            region=regions[number % len(regions)],
+            socket=self.run_dir / f"runner{label}.sock",
+            directory=self.core.state_dir / f"runner{label}",
+            cells=self.run_dir / f"cells{label}",
+        )
 
     @property
     def sandboxd_socket(self) -> Path:

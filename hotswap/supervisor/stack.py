@@ -48,14 +48,21 @@ class Stack:
         )
 
     def control_plane(self) -> list[Spec]:
-        """Web, worker and beat."""
+        """Web, workers and beat; hooks and metric sources have a worker of their own."""
         celery = ("-m", "celery", "-A", "hotswap.celery")
-        worker = ("worker", "--concurrency=2", "--loglevel=INFO", "--without-mingle")
+        worker = ("worker", "--loglevel=INFO", "--without-mingle")
         return [
             self._web(),
             self.python(
                 "worker",
-                *(*celery, *worker),
+                *(*celery, *worker, "--concurrency=2"),
+                ready=says(" ready."),
+                stop_seconds=_WORKER_STOP_SECONDS,
+            ),
+            self.python(
+                "worker-outside",
+                *(*celery, *worker, "--hostname=outside@%h", "--queues=outside"),
+                *("--pool=threads", "--concurrency=8"),
                 ready=says(" ready."),
                 stop_seconds=_WORKER_STOP_SECONDS,
             ),
@@ -78,18 +85,24 @@ class Stack:
         )
 
     def helpers(self) -> list[Spec]:
-        """The privileged process beside the runner; only root can start it."""
+        """The privileged process beside the runners; only root can start it."""
         if self.config.runner.backend == "process" or os.geteuid() != 0:
             return []
         ready = listens(self.config.sandboxd_socket)
         return [self.python("sandboxd", "-m", "runners.sandboxd", ready=ready)]
 
-    def runner(self) -> Spec:
-        """The agent that owns the instances."""
+    def runners(self) -> list[Spec]:
+        """The agents that own the instances."""
         patience = self.config.runner.drain_seconds + _AFTER_DRAIN_SECONDS
-        return self.python(
-            "runner", "-m", "runners.agent", ready=says("ready on"), stop_seconds=patience
-        )
+        return [
+            self.python(
+                f"runner{place.label}",
+                *("-m", "runners.agent", str(place.number)),
+                ready=says("ready on"),
+                stop_seconds=patience,
+            )
+            for place in self.config.runners
+        ]
 
     def gateways(self) -> list[Spec]:
         """The front of the data plane, several processes on one port."""

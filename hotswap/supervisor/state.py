@@ -76,7 +76,7 @@ class State:
     def remember_children(self, pids: Mapping[str, int]) -> None:
         """Note who was started, so that the next start can end those that outlive this one."""
         known = {name: [pid, _started_at(pid)] for name, pid in pids.items()}
-        self._children.write_text(json.dumps(known))
+        write_private(self._children, json.dumps(known))
 
     def children(self) -> dict[str, int]:
         """Name -> pid of the processes that were started last and still run."""

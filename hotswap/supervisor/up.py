@@ -126,7 +126,7 @@ def _start(stack: Stack, fleet: Fleet) -> str | None:
         password = _prepare(stack)
     with step(f"Starting all processes ({stack.config.runner.backend} backend)"):
         fleet.launch(stack.helpers())
-        fleet.launch(stack.control_plane(), [stack.runner()], stack.gateways())
+        fleet.launch(stack.control_plane(), stack.runners(), stack.gateways())
     return password
 
 

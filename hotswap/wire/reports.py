@@ -108,7 +108,13 @@ class InstanceState(msgspec.Struct, rename="camel"):
 
 
 class Heartbeat(msgspec.Struct, rename="camel"):
-    """A runner's sign of life, every two seconds."""
+    """A runner's sign of life, every two seconds, and at once when a warm version changes.
+
+    Attributes:
+        failed_starts: version id -> why its last start failed, of versions to be kept warm;
+            gone once one succeeds.
+        is_draining: it takes no new calls and will end.
+    """
 
     node: str
     boot: str
@@ -124,3 +130,6 @@ class Heartbeat(msgspec.Struct, rename="camel"):
     memory_free_mib: int
     load: float
     table_revision: int
+    region: str = ""
+    failed_starts: dict[int, str] = {}
+    is_draining: bool = False

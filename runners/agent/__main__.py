@@ -1,4 +1,4 @@
-"""`python -m runners.agent`: the runner of this machine."""
+"""`python -m runners.agent [NUMBER]`: one runner process of this machine."""
 
 import asyncio
 import logging
@@ -13,15 +13,15 @@ from runners.link.process import serve
 log = logging.getLogger("hotswap.runner")
 
 
-async def run(stop: asyncio.Event) -> None:
-    """Build everything from the configuration and serve."""
-    config = configuration.current()
-    runner = Runner(config, make_backend(config))
-    await runner.run(stop, lambda: log.info("ready on %s", config.runner_socket))
-
-
-def main() -> int:
+def main(number: int) -> int:
     """Exit status 0 after a drain, 1 when this machine cannot isolate functions."""
+
+    async def run(stop: asyncio.Event) -> None:
+        config = configuration.current()
+        place = _place(config, number)
+        runner = Runner(config, make_backend(config, place), place)
+        await runner.run(stop, lambda: log.info("ready on %s", place.socket))
+
     try:
         serve("runner", run)
     except (BackendFailed, configuration.ConfigError) as exc:
@@ -30,5 +30,13 @@ def main() -> int:
     return 0
 
 
+def _place(config: configuration.Config, number: int) -> configuration.RunnerPlace:
+    if number not in range(config.runner.processes):
+        raise configuration.ConfigError(
+            f"there is no runner {number}: HOTSWAP_RUNNER_PROCESSES is {config.runner.processes}"
+        )
+    return config.runners[number]
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 0))

@@ -58,7 +58,13 @@ class Lifecycle:
         """Whether one more instance fits; evicts idle instances to make it fit."""
         while self._lacks_room(memory_mib):
             oldest = min(
-                ((pool, i) for pool in self._pools() for i in pool.idle if not i.jobs),
+                (
+                    (pool, instance)
+                    for pool in self._pools()
+                    if pool.has_spare
+                    for instance in pool.idle
+                    if not instance.jobs
+                ),
                 key=lambda found: found[1].idle_since,
                 default=None,
             )

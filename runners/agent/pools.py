@@ -69,13 +69,33 @@ class Function:
         cap = self.route.reserved_concurrency
         return cap is not None and self.running >= cap
 
+    def has_place(self, asking: "Pool") -> bool:
+        """Whether one more instance is allowed; the longest idle of other versions makes way.
+
+        Without that a function that is deployed often would fill up with its own past.
+        """
+        if self.instances < self.route.max_instances:
+            return True
+        idle = [
+            (instance.idle_since, instance.id, pool, instance)
+            for pool in self.pools
+            if pool is not asking and pool.has_spare
+            for instance in pool.idle
+            if not instance.jobs
+        ]
+        if not idle:
+            return False
+        *_, pool, instance = min(idle)
+        pool.drop(instance, "another version of its function needs its place")
+        return True
+
 
 class Pool:
     """One version's instances and queue."""
 
     __slots__ = (
-        "_log_book", "_starter", "busy", "function", "idle", "is_dropped",
-        "service_seconds", "starting", "total", "version", "waiting",
+        "_log_book", "_starter", "busy", "function", "idle", "is_dropped", "keep",
+        "service_seconds", "start_error", "starting", "total", "version", "waiting",
     )  # fmt: skip
 
     def __init__(
@@ -89,6 +109,8 @@ class Pool:
         self.starting = 0
         self.total = 0  # starting ones included
         self.is_dropped = False
+        self.keep = 0  # instances that stay ready, whether calls come or not
+        self.start_error = ""  # why the last start failed; empty after one that did not
         self.service_seconds = 0.0  # median of what one call takes
         self._starter = starter
         self._log_book = log_book
@@ -115,7 +137,7 @@ class Pool:
         else:
             self.waiting.append(job)
             if self.total == 0:
-                self._start_one()
+                self.start_one()
 
     def cancel(self, job: Job) -> None:
         """The caller hung up: forget a waiting call, interrupt a running one."""
@@ -163,7 +185,7 @@ class Pool:
         job.dispatched = 0.0
         self.waiting.appendleft(job)
         if self.total == 0:
-            self._start_one()
+            self.start_one()
 
     def _next(self) -> None:
         """Give waiting calls to idle instances."""
@@ -206,34 +228,39 @@ class Pool:
 
     # Instances
 
-    def _start_one(self) -> None:
-        if self.function.instances >= self.function.route.max_instances:
-            return
+    def start_one(self) -> str:
+        """Start an instance in the background; else the sentence that says why not."""
+        if not self.function.has_place(self):
+            limit = self.function.route.max_instances
+            return f"the function has {limit} instances on this runner, which is its limit"
         if not self._starter.has_room(self.version.memory_mib):
-            return
+            return f"this runner has no room for an instance of {self.version.memory_mib} MiB"
         self.starting += 1
         self.total += 1
         self.function.instances += 1
         asyncio.get_running_loop().create_task(self._start())
+        return ""
 
     async def _start(self) -> None:
         try:
             instance = await self._starter.start(self)
         except InitError as exc:
-            self._forget_start()
+            self._forget_start(f"{exc.error.get('errorType')}: {exc.error.get('errorMessage')}")
             self._fail_waiting("init-failed", exc.error, exc.init_us)
         except Exception as exc:  # a process edge: callers must get an answer
-            self._forget_start()
+            self._forget_start(str(exc) or type(exc).__name__)
             slug = getattr(exc, "slug", "internal")
             log.exception("instance of version %d did not start", self.version.id)
             self._fail_waiting(slug, error_object(type(exc).__name__, str(exc)), 0)
         else:
             self.starting -= 1
+            self.start_error = ""
             instance.idle_since = clock.monotonic()
             self.idle.append(instance)
             self._next()
 
-    def _forget_start(self) -> None:
+    def _forget_start(self, error: str) -> None:
+        self.start_error = error
         self.starting -= 1
         self.total -= 1
         self.function.instances -= 1
@@ -287,9 +314,9 @@ class Pool:
                 self._waited_in_vain(job)
         if self.waiting and now - self.waiting[0].arrived >= SCALE_WAIT_SECONDS:
             for _ in range(self._wanted(now)):
-                self._start_one()
+                self.start_one()
         elif self.waiting and self.total == 0:
-            self._start_one()
+            self.start_one()
         self._next()
 
     def _waited_in_vain(self, job: Job) -> None:
@@ -374,7 +401,18 @@ class Pool:
         """Every second: stop instances that were idle for the function's idle time."""
         limit = self.function.route.idle_timeout_ms / 1000
         for instance in [i for i in self.idle if not i.jobs and now - i.idle_since >= limit]:
-            self.drop(instance, "it was idle")
+            if self.has_spare:
+                self.drop(instance, "it was idle")
+
+    @property
+    def ready(self) -> int:
+        """Instances that serve."""
+        return self.total - self.starting
+
+    @property
+    def has_spare(self) -> bool:
+        """Whether an instance may go and enough are left."""
+        return self.ready > self.keep
 
     @property
     def is_empty(self) -> bool:

@@ -1,9 +1,9 @@
 """The runner: joins table, pools, backend and reports on one event loop."""
 
 import asyncio
+import contextlib
 import logging
 import os
-import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import httpx2
 import msgspec
 
 from hotswap import __version__
-from hotswap.config import Config
+from hotswap.config import Config, RunnerPlace
 from hotswap.core import clock
 from hotswap.core.ids import boot_id
 from hotswap.core.limits import MIB
@@ -27,6 +27,7 @@ from runners.agent.pools import Function, Pool
 from runners.agent.server import GatewayLink
 from runners.agent.specs import Specs
 from runners.agent.stem_cells import StemCells
+from runners.agent.warm import WarmKeeper
 from runners.backends.base import Backend
 from runners.link.client import control_plane
 from runners.link.feed import TableFeed
@@ -44,27 +45,31 @@ SPEC_WAIT_SECONDS = 2.0
 class Runner:
     """Everything one runner process holds. `admit`, `cancel` and `credit` are the hot path."""
 
-    def __init__(self, config: Config, backend: Backend) -> None:
+    def __init__(self, config: Config, backend: Backend, place: RunnerPlace) -> None:
         self._config = config
         self._backend = backend
-        self.node = config.runner.name or socket.gethostname()
+        self._place = place
+        self.node = place.name
+        self.is_draining = False
+        self._news = asyncio.Event()
         self._links: set[GatewayLink] = set()
         self._functions: dict[int, Function] = {}
         self._pools: dict[int, Pool] = {}
-        self._specs = Specs(self._on_function)
+        self._warm = WarmKeeper(pool_of=self._known_pool, on_news=self._news.set)
+        self._specs = Specs(on_change=self._on_function, on_warm=self._warm.want)
         self._client = control_plane(config.web.url, config.core.internal_token)
         self._log_book = LogBook(node=self.node, boot=boot_id())
         self._stem_cells = StemCells(backend, config.runner.stem_cells)
         self._lifecycle = Lifecycle(
             stem_cells=self._stem_cells,
             code_cache=CodeCache(
-                root=config.core.state_dir / "runner" / "code",
+                root=place.directory / "code",
                 client=self._client,
-                max_bytes=config.runner.code_cache_mib * MIB,
+                max_bytes=config.runner.code_cache_mib * MIB // config.runner.processes,
             ),
             log_book=self._log_book,
             pools=self._pools.values,
-            memory_mib=config.runner.memory_mib or machine_memory_mib()[0] * 8 // 10,
+            memory_mib=_memory_mib(config),
             max_instances=config.runner.max_instances,
             init_timeout_seconds=config.runner.init_timeout_seconds,
         )
@@ -72,7 +77,7 @@ class Runner:
             role="runner",
             node=self.node,
             client=self._client,
-            copy=config.core.state_dir / "runner" / "table.json",
+            copy=place.directory / "table.json",
             on_change=self._specs.apply,
         )
         self._logs = ReportSender(
@@ -128,6 +133,10 @@ class Runner:
             self._pools[version.id] = pool
         return pool
 
+    def _known_pool(self, version_id: int) -> Pool | None:
+        found = self._specs.get(version_id)
+        return self._pool(*found) if found is not None else None
+
     def _prepare(self, runtime: str) -> None:
         if runtime in self._runtimes:
             self._stem_cells.prepare(runtime)
@@ -162,6 +171,8 @@ class Runner:
             for pool in self._pools.values():
                 if pool.waiting or pool.busy:
                     pool.tick(now)
+            if not self.is_draining:
+                self._warm.tend(now)
             if now >= reap_at:
                 reap_at = now + REAP_SECONDS
                 self._reap(now)
@@ -183,7 +194,7 @@ class Runner:
         await self._backend.open()
         self._runtimes = await self._backend.runtimes()
         self._feed.load_copy()
-        server = await self._listen(self._config.runner_socket)
+        server = await self._listen(self._place.socket)
         work = [
             asyncio.create_task(self._tick(), name="tick"),
             asyncio.create_task(self._feed.follow(), name="feed"),
@@ -194,7 +205,7 @@ class Runner:
         ready()
         done, _ = await asyncio.wait([*work, stopping], return_when=asyncio.FIRST_COMPLETED)
         server.close()
-        self._config.runner_socket.unlink(missing_ok=True)
+        self._place.socket.unlink(missing_ok=True)
         await self._drain()
         for task in work:
             task.cancel()
@@ -218,16 +229,22 @@ class Runner:
             os.umask(before)
 
     async def _drain(self) -> None:
-        """Let calls in flight finish; gateways send no new ones to a closed listener."""
+        """Ask the gateways to leave, and serve until the last has: no call is lost on its way."""
+        self.is_draining = True
+        self._news.set()
+        for link in self._links:
+            if link.is_used:
+                link.ask_to_leave()
         deadline = clock.monotonic() + self._config.runner.drain_seconds
         while clock.monotonic() < deadline and any(  # noqa: ASYNC110  # at the end
-            link.in_flight for link in self._links
+            link.is_used for link in self._links
         ):
             await asyncio.sleep(0.02)
 
     async def _beat(self) -> None:
         """Tell the control plane that this runner lives; a lost beat is harmless."""
         while True:
+            self._news.clear()
             try:
                 await self._client.post(
                     "/internal/v1/heartbeat",
@@ -236,7 +253,9 @@ class Runner:
                 )
             except httpx2.HTTPError as exc:
                 log.debug("heartbeat: %s", exc)
-            await asyncio.sleep(HEARTBEAT_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(HEARTBEAT_SECONDS):
+                    await self._news.wait()
 
     def _heartbeat(self) -> bytes:
         isolation = self._backend.isolation()
@@ -268,8 +287,17 @@ class Runner:
                 memory_free_mib=free,
                 load=os.getloadavg()[0],
                 table_revision=self._feed.revision,
+                region=self._place.region,
+                failed_starts=self._warm.failed_starts(),
+                is_draining=self.is_draining,
             )
         )
+
+
+def _memory_mib(config: Config) -> int:
+    """What instances of one of this machine's runner processes may use together."""
+    whole = config.runner.memory_mib or machine_memory_mib()[0] * 8 // 10
+    return whole // config.runner.processes
 
 
 def machine_memory_mib() -> tuple[int, int]:

@@ -6,7 +6,7 @@ from typing import Protocol
 import msgspec
 
 from runners.agent.job import Job
-from runners.link.frames import FrameProtocol, decode_json
+from runners.link.frames import FrameProtocol, decode_json, encode_json
 from runtimes.protocol.framing import PROTOCOL_VERSION, FrameType
 
 log = logging.getLogger("hotswap.runner.server")
@@ -16,6 +16,9 @@ _INVOKE = int(FrameType.INVOKE)
 
 class Dispatcher(Protocol):
     """What a link needs of the runner."""
+
+    node: str
+    is_draining: bool
 
     def admit(self, job: Job) -> None:
         """Run, queue or refuse a call; answers through the job."""
@@ -39,10 +42,6 @@ class GatewayLink(FrameProtocol):
         self._links = links
         links.add(self)
         self.node = ""
-
-    @property
-    def in_flight(self) -> int:
-        return len(self._jobs)
 
     def on_frame(self, kind: int, flags: int, stream: int, header: bytes, body: bytes) -> None:
         try:
@@ -71,6 +70,18 @@ class GatewayLink(FrameProtocol):
         if header[0] != PROTOCOL_VERSION:
             raise ValueError(f"protocol {header[0]}; this runner speaks {PROTOCOL_VERSION}")
         self.node = str(header[1])
+        self.send(FrameType.HELLO, 0, encode_json([PROTOCOL_VERSION, self._dispatcher.node]))
+        if self._dispatcher.is_draining:
+            self.ask_to_leave()
+
+    def ask_to_leave(self) -> None:
+        """The runner will end: the gateway sends no new calls, and hangs up after its last."""
+        self.send(FrameType.SHUTDOWN, 0)
+
+    @property
+    def is_used(self) -> bool:
+        """Whether a gateway is there; one that was asked to leave may still have calls to send."""
+        return bool(self.node or self._jobs)
 
     def forget(self, stream: int) -> None:
         self._jobs.pop(stream, None)

@@ -13,19 +13,32 @@ log = logging.getLogger("hotswap.stem_cells")
 REFILL_PAUSE_SECONDS = 0.05  # refilling yields to starts that somebody waits for
 CREATE_AT_ONCE = 4
 FAILURE_PAUSE_SECONDS = 2.0
+END_BYTES, END_LINES = 2_000, 5
 
 
 class RawOutput:
-    """Where a cell's raw output goes; an instance takes it over at adoption."""
+    """Where a cell's raw output goes; an instance takes it over at adoption.
 
-    __slots__ = ("sink",)
+    What a cell says before that belongs to no function; its end is kept for the error of
+    one that does not come up.
+    """
+
+    __slots__ = ("_end", "sink")
 
     def __init__(self) -> None:
         self.sink: Output | None = None
+        self._end = b""
 
     def __call__(self, data: bytes) -> None:
         if self.sink is not None:
             self.sink(data)
+        else:
+            self._end = (self._end + data)[-END_BYTES:]
+
+    @property
+    def last_lines(self) -> str:
+        """The end of what it said before adoption."""
+        return "\n".join(self._end.decode(errors="replace").strip().splitlines()[-END_LINES:])
 
 
 class StemCells:
@@ -75,7 +88,12 @@ class StemCells:
     async def _create(self, runtime: str) -> tuple[Cell, RawOutput]:
         output = RawOutput()
         async with self._creating:
-            return await self._backend.create_cell(runtime, output), output
+            try:
+                return await self._backend.create_cell(runtime, output), output
+            except BackendFailed as exc:
+                if said := output.last_lines:
+                    raise BackendFailed(f"{exc.detail} Its last lines: {said}") from exc
+                raise
 
     def _refill_soon(self, runtime: str) -> None:
         if runtime in self._refilling or self._closed:

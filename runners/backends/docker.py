@@ -10,7 +10,7 @@ import contextlib
 import secrets
 import shutil
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -34,6 +34,7 @@ from runtimes.builder import Base
 R = TypeVar("R")
 
 LABEL: Final = "hotswap.installation"
+RUNNER_LABEL: Final = "hotswap.runner"
 _CALLS_AT_ONCE: Final = 8
 _LOOK_SECONDS: Final = 1.0
 _UNKNOWN: Final = CellStats(None, None, None, None, None)
@@ -115,13 +116,31 @@ class Placing:
 
     Attributes:
         mark: value of the label that tells them apart from everything else on the engine.
-        cells: directory of meeting directories, used where no privileged process is.
+        cells: directory of meeting directories, used where no privileged process is; the
+            runner's own.
         base: which base the images are built from.
+        runner: number of the runner process among the `runners` of the installation.
     """
 
     mark: str
     cells: Path
     base: Base
+    runner: int = 0
+    runners: int = 1
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """What a container of this runner is known by."""
+        return {LABEL: self.mark, RUNNER_LABEL: str(self.runner)}
+
+    def owns(self, labels: Mapping[str, str]) -> bool:
+        """Whether a container of this installation is this runner's.
+
+        Runner 0 also owns those of numbers that no runner has any more.
+        """
+        number = labels.get(RUNNER_LABEL, "0")
+        is_orphan = number not in map(str, range(self.runners))
+        return number == str(self.runner) or (is_orphan and self.runner == 0)
 
 
 class DockerBackend:
@@ -170,9 +189,11 @@ class DockerBackend:
         return {name: tag for name, tag in tags.items() if tag in here}
 
     def _purge(self, api: docker.APIClient) -> None:
-        """Remove what an earlier runner of this installation left."""
-        mine = {"label": f"{LABEL}={self._placing.mark}"}
-        for found in api.containers(all=True, filters=mine):
+        """Remove what this runner left when it ran before."""
+        ours = {"label": f"{LABEL}={self._placing.mark}"}
+        for found in api.containers(all=True, filters=ours):
+            if not self._placing.owns(found.get("Labels") or {}):
+                continue
             with contextlib.suppress(NotFound):
                 api.remove_container(found["Id"], force=True, v=True)
 
@@ -208,7 +229,7 @@ class DockerBackend:
         meeting = await self._hands.prepare(cell.id)
         config = container_config(
             image=self._images[runtime],
-            labels={LABEL: self._placing.mark},
+            labels=self._placing.labels,
             meeting=meeting,
             parent=self._parent,
             shared=self._hands is self._privileged,

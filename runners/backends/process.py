@@ -15,7 +15,7 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 
@@ -102,10 +102,19 @@ class ProcessBackend:
     Args:
         cells: the directory for cells; a short one elsewhere is used when its path is too
             long for a socket.
+        inherited: directories of runners that there are no more; cleared by `open`.
     """
 
-    def __init__(self, *, cells: Path, programs: Programs, launcher: Launcher) -> None:
-        self._cells = cells if fits_a_socket(cells) else _short_directory(cells)
+    def __init__(
+        self,
+        *,
+        cells: Path,
+        programs: Programs,
+        launcher: Launcher,
+        inherited: Iterable[Path] = (),
+    ) -> None:
+        self._cells = _reachable(cells)
+        self._inherited = [_reachable(directory) for directory in inherited]
         self._programs = programs
         self._launcher = launcher
         self._running: dict[str, ProcessCell] = {}
@@ -116,9 +125,10 @@ class ProcessBackend:
 
     async def open(self) -> None:
         await asyncio.to_thread(self._launcher.check)
-        private_directory(self._cells)
-        for directory in self._cells.iterdir():
-            _remove_orphan(directory)
+        left = (path for path in self._inherited if path.is_dir())
+        for cells in (self._cells, *left):
+            for directory in private_directory(cells).iterdir():
+                _remove_orphan(directory)
 
     def isolation(self) -> Isolation:
         return self._launcher.isolation()
@@ -303,7 +313,9 @@ def _remove_orphan(directory: Path) -> None:
     shutil.rmtree(directory, ignore_errors=True)
 
 
-def _short_directory(cells: Path) -> Path:
-    """A private directory with a short path, always the same for the same `cells`."""
+def _reachable(cells: Path) -> Path:
+    """`cells`, or a private directory with a short path, always the same for the same `cells`."""
+    if fits_a_socket(cells):
+        return cells
     name = f"hotswap-{os.getuid()}-{installation_mark(cells)}"
     return Path(tempfile.gettempdir()) / name

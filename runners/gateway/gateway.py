@@ -47,7 +47,9 @@ class Gateway:
         )
         self._auth = Authenticator()
         self._routes = Routes(self._stats)
-        self._upstream = Upstream(path=config.runner_socket, node=self.node)
+        self._upstream = Upstream(
+            sockets=[runner.socket for runner in config.runners], node=self.node
+        )
         self._invoker = Invoker(
             auth=self._auth, routes=self._routes, upstream=self._upstream, stats=self._stats
         )
