@@ -19,6 +19,8 @@ class Job(StrEnum):
     VERSIONS_PRUNE = "functions.prune_versions"
     ARTIFACTS_COLLECT = "functions.collect_artifacts"
     TELEMETRY_PURGE = "runners.telemetry_purge"
+    EFFECTS_DELIVER = "deployments.deliver_effects"
+    SOURCES_POLL = "deployments.poll_sources"
 
 
 PERIODIC: dict[Job, float] = {
@@ -28,8 +30,15 @@ PERIODIC: dict[Job, float] = {
     Job.VERSIONS_PRUNE: 3_600.0,
     Job.ARTIFACTS_COLLECT: 3_600.0,
     Job.TELEMETRY_PURGE: 900.0,
+    Job.EFFECTS_DELIVER: 1.0,
+    Job.SOURCES_POLL: 1.0,
 }
 """Seconds between two runs. Each finds its own work, so a missed or doubled run is harmless."""
+
+OUTSIDE: frozenset[Job] = frozenset({Job.EFFECTS_DELIVER, Job.SOURCES_POLL})
+"""Jobs that wait for other people's servers. They have a worker of their own, so that a slow
+server never keeps the judge of a rollout waiting."""
+OUTSIDE_QUEUE = "outside"
 
 
 def enqueue_on_commit(job: Job, *, key: str = "") -> None:

@@ -264,6 +264,16 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_SETTINGS": {"persistAuthorization": True, "docExpansion": "list"},
 }
 
+# --- Mail ---------------------------------------------------------------------------------------
+
+EMAIL_HOST = CONFIG.email.host  # empty: notifications by e-mail are refused where they are set
+EMAIL_PORT = CONFIG.email.port
+EMAIL_HOST_USER = CONFIG.email.user
+EMAIL_HOST_PASSWORD = CONFIG.email.password.reveal()
+EMAIL_USE_TLS = CONFIG.email.tls == "starttls"
+EMAIL_USE_SSL = CONFIG.email.tls == "implicit"
+DEFAULT_FROM_EMAIL = CONFIG.email.sender
+
 # --- Administration -----------------------------------------------------------------------------
 
 

@@ -18,12 +18,13 @@ from threading import Thread
 from typing import Final
 
 from django.core.mail import EmailMessage, get_connection
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models.functions import Now
 
 from deployments.models import Attempt, Deployment, Effect
 from deployments.rules import ChannelKind
 from deployments.services import environments, signatures
+from deployments.services.clock import database_now
 from deployments.services.events import event_append
 from deployments.sources.outbound import (
     Answer,
@@ -258,7 +259,7 @@ def _keep(claim: _Claim, outcome: _Outcome) -> None:
     effect = Effect.objects.select_for_update().get(id=claim.effect_id)
     if effect.state != Effect.State.PENDING:
         return
-    now = _database_now()
+    now = database_now()
     effect.answer = outcome.answer[:1_000]
     effect.state = outcome.state
     if outcome.state is Effect.State.PENDING:
@@ -312,10 +313,3 @@ def _backoff_seconds(tries: int) -> float:
 
 def _version(number: int | None) -> str | None:
     return None if number is None else f"v{number}"
-
-
-def _database_now() -> datetime:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT statement_timestamp()")
-        moment: datetime = cursor.fetchone()[0]
-    return moment

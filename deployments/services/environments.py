@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 APPROVALS_MAX = 20
-EXTENSIONS_MAX = 100
+EXTENSIONS_MAX = 10
 
 
 def can_mail() -> bool:

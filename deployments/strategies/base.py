@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
+from deployments.sources.metrics import sources_checked
 from deployments.strategies.settings import Settings, nearest
 from deployments.types import ALL, Fleet, Limits, OnInconclusive, Plan, Strategy
 from hotswap.core.errors import InvalidInput
@@ -144,6 +145,7 @@ def plan_load(document: Mapping[str, Any]) -> Plan:
 
 def _completed(plan: Plan, settings: Settings, target: Target) -> Plan:
     """The plan with the settings that all strategies know."""
+    _check_sources(settings)
     return replace(
         plan,
         limits=_limits(settings),
@@ -167,6 +169,14 @@ def _completed(plan: Plan, settings: Settings, target: Target) -> Plan:
             "extensions", target.defaults.extensions, least=0, most=EXTENSIONS_MOST
         ),
     )
+
+
+def _check_sources(settings: Settings) -> None:
+    """External metrics are no part of the plan; whoever polls them reads the settings."""
+    try:
+        sources_checked({"metrics": settings.raw("metrics") or []})
+    except InvalidInput as exc:
+        settings.fault("metrics", exc.detail.removeprefix("metrics: "))
 
 
 def _mirror(settings: Settings, target: Target) -> int:
