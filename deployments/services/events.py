@@ -1,9 +1,11 @@
-"""The story of an attempt: append-only, each entry holding the hash of the one before."""
+"""The history of an attempt: append-only, each event bound to the one before by its hash."""
 
 import hashlib
 import json
-from datetime import datetime
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 
+from deployments import live
 from deployments.models import Attempt, Event
 
 REASON_MAX = 1_000
@@ -18,45 +20,58 @@ def event_append(
     reason: str = "",
     from_phase: str = "",
     to_phase: str = "",
-    detail: dict[str, object] | None = None,
+    detail: Mapping[str, object] | None = None,
 ) -> Event:
-    """Add an event in the caller's transaction, which holds the attempt's row lock.
+    """Add what happened, in the transaction in which it happened. The caller holds the
+    attempt's row lock, so numbers are dense and every event knows the one before.
 
     Args:
-        kind: "phase", or a name such as "hook.answered".
         actor: a user name, or "hotswap".
         detail: JSON; no secrets.
     """
     last = Event.objects.filter(attempt=attempt).order_by("-seq").first()
     event = Event(
         attempt=attempt,
-        seq=1 if last is None else last.seq + 1,
+        seq=last.seq + 1 if last else 1,
         at=at,
         actor=actor,
         kind=kind,
         from_phase=from_phase,
         to_phase=to_phase,
         reason=reason[:REASON_MAX],
-        detail=detail or {},
-        previous_sha256="" if last is None else last.sha256,
+        detail=dict(detail or {}),
+        previous_sha256=last.sha256 if last else "",
     )
     event.sha256 = event_sha256(event)
     event.save(force_insert=True)
+    live.announce_after_commit(attempt.deployment_id)
     return event
 
 
 def event_sha256(event: Event) -> str:
-    """Hash over everything an event says, the hash before it included."""
-    said = {
-        "attempt": event.attempt_id.hex,
-        "seq": event.seq,
-        "at": event.at.isoformat(),
-        "actor": event.actor,
-        "kind": event.kind,
-        "from": str(event.from_phase),
-        "to": str(event.to_phase),
-        "reason": event.reason,
-        "detail": event.detail,
-        "previous": event.previous_sha256,
-    }
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+    """Hex digest over an event's content and the digest of the one before."""
+    content = [
+        event.attempt_id.hex,
+        event.seq,
+        event.at.astimezone(UTC).isoformat(),
+        event.actor,
+        event.kind,
+        event.from_phase,
+        event.to_phase,
+        event.reason,
+        event.detail,
+        event.previous_sha256,
+    ]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def is_chain_whole(events: Iterable[Event]) -> bool:
+    """Whether nothing was changed, left out or put between, given all events in order."""
+    previous, seq = "", 0
+    for event in events:
+        seq += 1
+        is_next = (event.seq, event.previous_sha256) == (seq, previous)
+        if not is_next or event_sha256(event) != event.sha256:
+            return False
+        previous = event.sha256
+    return True

@@ -1,1 +1,0 @@
-"""What an attempt does next: pure decisions over a snapshot, one per tick."""
