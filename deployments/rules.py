@@ -171,7 +171,7 @@ class _Reader:
 
 def hooks_checked(given: object) -> tuple[Hook, ...]:
     """Hooks from their JSON form; raises InvalidInput with the member's path."""
-    hooks = []
+    hooks: list[Hook] = []
     for path, item in _items(given, "hooks", HOOKS_MAX):
         read = _Reader.of(item, path, ("kind", "url", "timeoutSeconds", "deadlineSeconds"))
         hook = Hook(
@@ -196,7 +196,7 @@ def channels_checked(given: object, *, can_mail: bool) -> tuple[Channel, ...]:
     Raises:
         InvalidInput: with the member's path.
     """
-    channels = []
+    channels: list[Channel] = []
     for path, item in _items(given, "notify", CHANNELS_MAX):
         read = _Reader.of(item, path, ("kind", "target", "events"))
         kind = read.name("kind", ChannelKind)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
+from uuid import UUID
 
 from django.db import transaction
 
@@ -80,7 +81,7 @@ def is_waiting(*, attempt: Attempt) -> bool:
 @transaction.atomic(durable=True)
 def approval_give(
     *,
-    deployment_id: object,
+    deployment_id: UUID,
     is_approved: bool,
     digest: str = "",
     comment: str = "",
@@ -131,7 +132,7 @@ def approval_give(
     return approval_state(deployment=deployment)
 
 
-def _locked(deployment_id: object) -> tuple[Deployment, Attempt]:
+def _locked(deployment_id: UUID) -> tuple[Deployment, Attempt]:
     deployment = Deployment.objects.filter(id=deployment_id).first()
     attempts = Attempt.objects.select_for_update(of=("self",)).select_related("deployment")
     attempt = attempts.filter(deployment_id=deployment_id).order_by("-number").first()
@@ -163,7 +164,7 @@ def _needed(deployment: Deployment, attempt: Attempt) -> int:
 
 def _record(word: Approval, deployment: Deployment, attempt: Attempt) -> None:
     verb = "approve" if word.is_approved else "reject"
-    detail = {"gate": word.gate, "digest": word.digest, "comment": word.comment}
+    detail: dict[str, object] = {"gate": word.gate, "digest": word.digest, "comment": word.comment}
     event_append(
         attempt=attempt,
         kind=f"approval.{verb}",

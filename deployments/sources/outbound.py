@@ -153,7 +153,7 @@ async def _checked_address(url: httpx2.URL) -> _IpAddress:
     port = url.port or (443 if url.scheme == "https" else 80)
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(url.host, port, type=socket.SOCK_STREAM)
-    addresses = [ipaddress.ip_address(entry[4][0].partition("%")[0]) for entry in found]
+    addresses = [ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]
     for address in addresses:
         if reason := refusal(address):
             raise RefusedAddress(f"{url.host} leads to {address}: {reason}.")

@@ -1,7 +1,7 @@
 """Lost updates: a tag that changes with every change of a row."""
 
 from collections.abc import Collection
-from typing import Protocol
+from typing import Any, Protocol
 
 from hotswap.core.errors import StaleRow
 
@@ -9,7 +9,7 @@ from hotswap.core.errors import StaleRow
 class Versioned(Protocol):
     """A row that counts its changes."""
 
-    pk: int
+    pk: Any
     row_version: int
 
 
