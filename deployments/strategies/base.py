@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import Any, Final
 
 import msgspec
 
 from deployments.sources.metrics import sources_checked
 from deployments.strategies.settings import Settings, nearest
-from deployments.types import ALL, Fleet, Limits, OnInconclusive, Plan, Strategy
+from deployments.types import ALL, Fleet, Limits, OnInconclusive, Plan, Step, Strategy
 from hotswap.core.errors import InvalidInput
 from hotswap.core.registry import Registry
 
@@ -28,6 +29,17 @@ LATENCY_MOST_MS: Final = 900_000
 CALLS_MOST: Final = 10_000_000
 EXTENSIONS_MOST: Final = 10
 _DECIMALS: Final = 9  # 1 - 0.95 is 0.05 again
+
+
+APPROVAL: Final = "approval"
+"""`Step.gate` of a step behind which people must say yes."""
+
+
+class ApprovalBefore(StrEnum):
+    """What may have to be approved while a deployment is on its way."""
+
+    PROMOTION = "promotion"
+    EVERY_STEP = "every-step"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +160,7 @@ def _completed(plan: Plan, settings: Settings, target: Target) -> Plan:
     _check_sources(settings)
     return replace(
         plan,
+        steps=_gated(plan.steps, settings),
         limits=_limits(settings),
         keep_blue_seconds=settings.seconds("keepBlue", plan.keep_blue_seconds),
         rolls_back=settings.flag("rollbackOnFailure", default=True),
@@ -177,6 +190,20 @@ def _check_sources(settings: Settings) -> None:
         sources_checked({"metrics": settings.raw("metrics") or []})
     except InvalidInput as exc:
         settings.fault("metrics", exc.detail.removeprefix("metrics: "))
+
+
+def _gated(steps: tuple[Step, ...], settings: Settings) -> tuple[Step, ...]:
+    """The steps, with people's word between them where that is asked for."""
+    if "approvalBefore" not in settings:
+        return steps
+    before = settings.choice("approvalBefore", ApprovalBefore.PROMOTION, list(ApprovalBefore))
+    if len(steps) == 1:
+        settings.fault("approvalBefore", "This plan has one step only; nothing comes before it.")
+    first = 0 if before is ApprovalBefore.EVERY_STEP else len(steps) - 2
+    return tuple(
+        replace(step, gate=APPROVAL) if first <= index < len(steps) - 1 else step
+        for index, step in enumerate(steps)
+    )
 
 
 def _mirror(settings: Settings, target: Target) -> int:

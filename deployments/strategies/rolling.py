@@ -33,8 +33,3 @@ def plan(settings: Settings, target: Target) -> Plan:
         for number, end in enumerate(ends, 1)
     ]
     return Plan(steps=tuple(steps))
-
-
-def runners_in(share: Bps, runners: int) -> int:
-    """How many of so many runners a step of this `runner_share` has updated."""
-    return math.ceil(runners * share / ALL)

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from deployments.strategies.ab_testing import candidate_of
 from deployments.strategies.base import settings_in, strategy_named
-from deployments.strategies.rolling import runners_in
 from deployments.types import Fleet, Plan, Strategy
 from hotswap.core.errors import InvalidInput
 from tests.unit.deployments.strategies.planning import faults, fleet, planned
@@ -56,6 +55,11 @@ PATTERN_4 = {
 def of_body(body: dict[str, object]) -> Plan:
     """The plan of a request's body."""
     return planned(strategy_named(str(body["strategy"])), settings_in(body))
+
+
+def runners_in(share: int | None, runners: int) -> int:
+    """How many of so many runners the machine takes into a batch."""
+    return -(-runners * (share or 0) // 10_000)
 
 
 def weights(plan: Plan) -> list[int]:
@@ -226,7 +230,7 @@ class TestRolling:
     ) -> None:
         plan = planned(Strategy.ROLLING, {"batchSize": size}, fleet=fleet(runners))
 
-        assert [runners_in(step.runner_share or 0, runners) for step in plan.steps] == counts
+        assert [runners_in(step.runner_share, runners) for step in plan.steps] == counts
 
     def test_plans_shares_while_there_is_no_runner_yet(self) -> None:
         plan = planned(Strategy.ROLLING, fleet=fleet(0))
@@ -236,7 +240,7 @@ class TestRolling:
     @given(st.integers(1, 300), st.integers(1, 100))
     def test_reaches_every_runner_in_batches_of_one_size(self, runners: int, size: int) -> None:
         plan = planned(Strategy.ROLLING, {"batchSize": size}, fleet=fleet(runners))
-        counts = [0, *(runners_in(step.runner_share or 0, runners) for step in plan.steps)]
+        counts = [0, *(runners_in(step.runner_share, runners) for step in plan.steps)]
         batches = [after - before for before, after in pairwise(counts)]
 
         assert counts[-1] == runners
@@ -259,6 +263,32 @@ class TestRolling:
 
     def test_stops_without_going_back_where_that_is_asked(self) -> None:
         assert planned(Strategy.ROLLING, {"rollbackOnFailure": False}).rolls_back is False
+
+
+class TestApprovals:
+    def test_are_asked_for_before_everything_goes_to_the_new_version(self) -> None:
+        plan = planned(Strategy.CANARY, {"approvalBefore": "promotion"})
+
+        assert [step.gate for step in plan.steps] == ["", "approval", ""]
+
+    def test_are_asked_for_before_every_further_step(self) -> None:
+        plan = planned(Strategy.ROLLING, {"approvalBefore": "every-step"})
+
+        assert [step.gate for step in plan.steps] == ["approval", "approval", "approval", ""]
+
+    @pytest.mark.parametrize("strategy", [Strategy.ALL_AT_ONCE, Strategy.AB_TESTING])
+    @pytest.mark.parametrize("when", ["promotion", "every-step"])
+    def test_need_a_step_before_the_last(self, strategy: Strategy, when: str) -> None:
+        arms = {"versionA": "v1", "versionB": "v2"} if strategy is Strategy.AB_TESTING else {}
+
+        found = faults(strategy, {**arms, "approvalBefore": when})
+
+        assert "has one step only" in found["approvalBefore"]
+
+    def test_are_spelt_in_one_of_two_ways(self) -> None:
+        found = faults(Strategy.CANARY, {"approvalBefore": "start"})
+
+        assert found == {"approvalBefore": "It must be promotion or every-step."}
 
 
 class TestABTesting:
