@@ -39,24 +39,27 @@ def load(plane: DataPlane, function: str, clients: int = 8) -> Iterator[Load]:
     book, over = Load(), threading.Event()
 
     def call() -> None:
-        nonce = 0
-        while not over.is_set():
-            nonce += 1
-            began = time.monotonic()
-            try:
-                answer = httpx2.post(
-                    f"{plane.url}/api/v1/functions/{function}/invoke",
-                    json={"nonce": nonce},
-                    headers={"Authorization": f"Bearer {TOKEN}", "X-HotSwap-Mode": "raw"},
-                    timeout=30,
-                )
-                status: int | str = answer.status_code
-                if status == 200 and answer.json() != {"nonce": nonce}:
-                    status = "swapped"
-            except httpx2.TransportError as exc:
-                status = type(exc).__name__
-                time.sleep(0.02)
-            book.statuses.append((began, status))
+        with httpx2.Client(base_url=plane.url, timeout=30) as client:
+            nonce = 0
+            while not over.is_set():
+                nonce += 1
+                began = time.monotonic()
+                status = outcome(client, nonce)
+                book.statuses.append((began, status))
+                if status != 200:
+                    time.sleep(0.02)  # callers who hammer a machine keep it from recovering
+
+    def outcome(client: httpx2.Client, nonce: int) -> int | str:
+        try:
+            answer = client.post(
+                f"/api/v1/functions/{function}/invoke",
+                json={"nonce": nonce},
+                headers={"Authorization": f"Bearer {TOKEN}", "X-HotSwap-Mode": "raw"},
+            )
+        except httpx2.TransportError as exc:
+            return type(exc).__name__
+        swapped = answer.status_code == 200 and answer.json() != {"nonce": nonce}
+        return "swapped" if swapped else answer.status_code
 
     threads = [threading.Thread(target=call) for _ in range(clients)]
     for thread in threads:

@@ -5,6 +5,7 @@ import random
 from functools import partial
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -290,6 +291,27 @@ class TestPool:
             world.finish(random.Random(1))
             assert call.done
             world.check()
+
+        asyncio.run(live())
+
+    def test_idle_instances_of_an_old_version_make_way_for_a_new_one(self) -> None:
+        async def live() -> None:
+            world = World(reserved=None, instances=1, queue=10)
+            world.call()
+            await asyncio.sleep(0)
+            await world.start_ends("ready")
+            [old] = world.pool.busy
+            newer = Pool(
+                world.function, msgspec.structs.replace(world.pool.version, id=2), world.starter,
+                LogBook(node="n", boot="b"),
+            )  # fmt: skip
+            assert newer.start_one() != ""  # a busy one does not
+            world.finish(random.Random(1))
+
+            assert newer.start_one() == ""
+
+            assert world.starter.retired == [old]
+            assert (world.pool.total, newer.total, world.function.instances) == (0, 1, 1)
 
         asyncio.run(live())
 
