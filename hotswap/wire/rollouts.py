@@ -10,7 +10,11 @@ came: silence and zero are different things. The answer carries the leases. So t
 that cannot show its evidence cannot renew either, and returns to the stable version.
 """
 
+import hashlib
+
 import msgspec
+
+from hotswap.core.limits import BASIS_POINTS
 
 EVIDENCE_SECONDS = 0.5
 WINDOW_SECONDS = 10
@@ -19,6 +23,13 @@ PREVIEW_HEADER = "x-hotswap-preview"
 PREVIEW_COOKIE = "hotswap-preview"
 CLIENTS_MAX = 8
 FAILURES_MAX = 500
+
+
+def unit_place(salt: str, unit: str) -> int:
+    """Where a unit stands, from 0 to 9,999: the same for ever under one salt."""
+    text = f"{salt}\n{unit}".encode("utf-8", "surrogateescape")
+    digest = hashlib.blake2b(text, digest_size=8).digest()
+    return int.from_bytes(digest, "big") % BASIS_POINTS
 
 
 class SplitRoute(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):

@@ -57,11 +57,11 @@ class Outcome:
         return -(-self.memory_kib * 1024 // MIB)
 
 
-def identity_headers(request_id: str, version: str) -> bytes:
-    """Headers that every answer about a call carries."""
+def identity_headers(request_id: str, version: str, rollout: str = "") -> bytes:
+    """Headers that every answer about a call carries. `rollout`: a line of its own, or nothing."""
     return (
-        f"X-HotSwap-Request-Id: {request_id}\r\nX-HotSwap-Executed-Version: {version}\r\n".encode()
-    )
+        f"X-HotSwap-Request-Id: {request_id}\r\nX-HotSwap-Executed-Version: {version}\r\n{rollout}"
+    ).encode()
 
 
 def detail_headers(outcome: Outcome) -> bytes:

@@ -11,8 +11,10 @@ from hotswap.config import Config
 from hotswap.core import clock
 from hotswap.core.errors import BadRequest, HotSwapError, NotFound
 from hotswap.core.ids import boot_id
+from hotswap.wire.rollouts import EVIDENCE_SECONDS
 from runners.gateway.answers import problem
 from runners.gateway.auth import Authenticator
+from runners.gateway.evidence import Evidence
 from runners.gateway.http1 import Connection, Exchange, Request
 from runners.gateway.invoke import PREFIX, Invoker
 from runners.gateway.metrics import render
@@ -26,6 +28,7 @@ from runners.link.reports import ReportSender
 log = logging.getLogger("hotswap.gateway")
 
 REPORT_SECONDS = 1.0
+EVIDENCE_TIMEOUT_SECONDS = 5.0  # a lease must be renewed in time, so a lost report goes again
 SWEEP_SECONDS = 1.0
 _TEXT = b"Content-Type: text/plain; charset=utf-8\r\n"
 _METRICS = b"Content-Type: text/plain; version=0.0.4; charset=utf-8\r\n"
@@ -46,7 +49,9 @@ class Gateway:
             records_per_report=max(1, int(config.gateway.records_per_second * REPORT_SECONDS)),
         )
         self._auth = Authenticator()
-        self._routes = Routes(self._stats)
+        self._evidence = Evidence(node=self.node, boot=boot_id())
+        self._routes = Routes(self._stats, self._evidence)
+        self.wanted = self._routes.wanted
         self._upstream = Upstream(
             sockets=[runner.socket for runner in config.runners], node=self.node
         )
@@ -62,6 +67,13 @@ class Gateway:
         )
         self._reports = ReportSender(
             client=self._client, path="/internal/v1/reports", collect=self._stats.collect
+        )
+        self._evidence_reports = ReportSender(
+            client=self._client,
+            path="/internal/v1/evidence",
+            collect=self._evidence.collect,
+            on_answer=self._evidence.answered,
+            timeout_seconds=EVIDENCE_TIMEOUT_SECONDS,
         )
 
     def _apply(self, changed: Changed) -> None:
@@ -108,6 +120,7 @@ class Gateway:
             connections=len(self._connections),
             in_flight=self._upstream.in_flight,
             functions=len(self._routes),
+            splits=self._routes.splits(),
         )
 
     def refuse(self, connection: Connection, status: int, detail: str) -> None:
@@ -130,6 +143,7 @@ class Gateway:
             asyncio.create_task(self._upstream.keep_connected(), name="upstream"),
             asyncio.create_task(self._upstream.sweep(), name="deadlines"),
             asyncio.create_task(self._reports.run(REPORT_SECONDS), name="reports"),
+            asyncio.create_task(self._evidence_reports.run(EVIDENCE_SECONDS), name="evidence"),
             asyncio.create_task(self._sweep(), name="connections"),
         ]
         ready()
@@ -140,7 +154,9 @@ class Gateway:
         for task in work:
             task.cancel()
         self._upstream.close()
-        await self._reports.flush(2.0)
+        await asyncio.sleep(0)  # calls that outlasted the drain learn that their link is closed
+        self._evidence.close()
+        await asyncio.gather(self._reports.flush(2.0), self._evidence_reports.flush(2.0))
         await self._client.aclose()
         for task in done - {stopping}:
             task.result()  # a background task that ended has failed: say why

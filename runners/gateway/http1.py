@@ -7,6 +7,7 @@ request line and headers, body, time to send either, idle time, unsent response 
 
 import asyncio
 from collections import deque
+from collections.abc import Set as AbstractSet
 from http import HTTPStatus
 from typing import Final, Protocol, cast
 
@@ -40,7 +41,7 @@ def status_line(status: int) -> bytes:
 
 
 class Request:
-    """One request. `headers` holds those of `WANTED` only, names in lower case."""
+    """One request. `headers` holds those that its handler wants, names in lower case."""
 
     __slots__ = ("body", "headers", "keep_alive", "method", "path", "query", "started", "version")
 
@@ -68,6 +69,10 @@ class Exchange(Protocol):
 class Handler(Protocol):
     """Takes requests; must call `respond`, or `begin` and `end`, or `abort` once for each."""
 
+    @property
+    def wanted(self) -> AbstractSet[bytes]:
+        """Names of the headers to keep, one set for ever: `WANTED`, and others that may change."""
+
     def handle(self, connection: "Connection", request: Request) -> Exchange | None: ...
 
     def refuse(self, connection: "Connection", status: int, detail: str) -> None:
@@ -79,8 +84,9 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_body_parts", "_body_size", "_closing", "_connections", "_deadline", "_exchange",
-        "_header_bytes", "_header_count", "_handler", "_parser", "_request", "_timeouts",
-        "_url", "_waiting", "busy", "current", "is_write_paused", "transport",
+        "_header_bytes", "_header_count", "_handler", "_parser", "_peer", "_request",
+        "_timeouts", "_url", "_waiting", "_wanted", "busy", "current", "is_write_paused",
+        "transport",
     )  # fmt: skip
 
     def __init__(
@@ -90,6 +96,7 @@ class Connection(asyncio.Protocol):
         timeouts: tuple[float, float, float],
     ) -> None:
         self._handler = handler
+        self._wanted = handler.wanted
         self._connections = connections
         self._timeouts = timeouts  # headers, body, idle
         self._parser = httptools.HttpRequestParser(self)
@@ -101,12 +108,21 @@ class Connection(asyncio.Protocol):
         self._header_bytes = 0
         self._header_count = 0
         self._url = b""
+        self._peer: str | None = None
         self._closing = False
         self._deadline = 0.0
         self.current: Request | None = None
         self.busy = False
         self.is_write_paused = False
         self.transport: asyncio.Transport | None = None
+
+    @property
+    def peer(self) -> str:
+        """The client's address without its port; asked of the socket once, when first wanted."""
+        if self._peer is None:
+            name = self.transport.get_extra_info("peername") if self.transport else None
+            self._peer = str(name[0]) if name else ""
+        return self._peer
 
     # Transport
 
@@ -173,10 +189,17 @@ class Connection(asyncio.Protocol):
         if self._header_bytes > HEADERS_MAX_BYTES or self._header_count > HEADERS_MAX_COUNT:
             self._refuse_headers()
         name = name.lower()
-        if name in WANTED and self._request is not None:
-            if name in self._request.headers:
-                self._refuse(400, f"header {name.decode()} was sent twice")
-            self._request.headers[name] = value
+        if name in self._wanted and self._request is not None:
+            headers = self._request.headers
+            headers[name] = self._joined(name, value) if name in headers else value
+
+    def _joined(self, name: bytes, value: bytes) -> bytes:
+        """A header's second value: refused where it could be read in two ways."""
+        assert self._request is not None
+        if name in WANTED:
+            self._refuse(400, f"header {name.decode()} was sent twice")
+            return value
+        return self._request.headers[name] + (b"; " if name == b"cookie" else b", ") + value
 
     def _refuse_headers(self) -> None:
         self._refuse(

@@ -30,7 +30,9 @@ from runners.gateway.answers import (
 )
 from runners.gateway.auth import Authenticator, Grant
 from runners.gateway.http1 import Connection, Request
+from runners.gateway.mirror import MIRROR_MAX_BYTES, Mirror, Mirrors
 from runners.gateway.routes import Routes, Target
+from runners.gateway.splits import Draw
 from runners.gateway.stats import Stats
 from runners.gateway.upstream import RunnerLink, Upstream
 from runners.link.frames import decode_json, encode_json
@@ -67,7 +69,7 @@ _decode_error = msgspec.json.Decoder(dict[str, Any]).decode
 class Invoker:
     """Authenticates, routes and sends calls."""
 
-    __slots__ = ("_auth", "_routes", "_stats", "_upstream")
+    __slots__ = ("_auth", "_mirrors", "_routes", "_stats", "_upstream")
 
     def __init__(
         self, *, auth: Authenticator, routes: Routes, upstream: Upstream, stats: Stats
@@ -76,6 +78,7 @@ class Invoker:
         self._routes = routes
         self._upstream = upstream
         self._stats = stats
+        self._mirrors = Mirrors()
 
     def invoke(self, connection: Connection, request: Request) -> "Call | None":
         """Start a call below `PREFIX`, or answer at once why not."""
@@ -113,9 +116,13 @@ class Invoker:
 
         target, alias = function.resolve(alias, version)
         link = self._upstream.link()
+        draw = None
+        if function.splits and (split := function.splits.get(alias)) is not None:
+            draw = split.draw(request, grant.user, connection, link.name)
+            target = draw.target
         trace_id, trace = _trace(request.headers.get(b"traceparent"))
         call = Call(
-            connection, link, self._stats, target, grant,
+            connection, link, self._stats, target, grant, draw,
             call_id, alias, trace_id, raw, len(body), request.started,
         )  # fmt: skip
         header = encode_json(
@@ -126,8 +133,28 @@ class Invoker:
         )  # fmt: skip
         if grant.token_sha256:
             self._stats.token_used(grant.token_sha256)
+        if draw is not None and not wants_stream and draw.wants_mirror:
+            draw.mirror = self._mirror(draw, link, trace, content_type, alias, body)
+        # The call is claimed before anything is sent. From the choice of the version to here
+        # one callback runs, so no change of the table comes between choice and claim: a
+        # version that no route names and that counts nothing in flight gets no call any more.
+        target.stats.in_flight += 1
         call.stream = link.invoke(call, header, body, wants_stream)
         return call
+
+    def _mirror(
+        self, draw: Draw, link: RunnerLink, trace: str, content_type: str, alias: str, body: bytes
+    ) -> Mirror | None:
+        """How to repeat this call on the candidate; None for a body too large to keep."""
+        if len(body) > MIRROR_MAX_BYTES:
+            return None
+        candidate = draw.split.candidate
+        timeout = candidate.timeout_seconds
+        header = (candidate.id, int(timeout * 1000), trace, content_type, alias)
+        return Mirror(
+            self._mirrors, draw.split.tally, link,
+            header=header, body=body, seconds=timeout + SAFETY_SECONDS,
+        )  # fmt: skip
 
 
 class _MethodNotAllowed(BadRequest):
@@ -198,9 +225,9 @@ class Call:
     """One call in flight. Ends in exactly one counted outcome, whatever happens."""
 
     __slots__ = (
-        "_alias", "_connection", "_grant", "_has_begun", "_is_over", "_link", "_outcome", "_raw",
-        "_request_bytes", "_response_bytes", "_started", "_stats", "_target", "_trace_id",
-        "_uncredited", "deadline", "request_id", "stream",
+        "_alias", "_connection", "_draw", "_grant", "_has_begun", "_is_over", "_link",
+        "_outcome", "_raw", "_request_bytes", "_response_bytes", "_rollout", "_started",
+        "_stats", "_target", "_trace_id", "_uncredited", "deadline", "request_id", "stream",
     )  # fmt: skip
 
     def __init__(
@@ -210,6 +237,7 @@ class Call:
         stats: Stats,
         target: Target,
         grant: Grant,
+        draw: Draw | None,
         call_id: str,
         alias: str,
         trace_id: str,
@@ -222,6 +250,8 @@ class Call:
         self._stats = stats
         self._target = target
         self._grant = grant
+        self._draw = draw
+        self._rollout = "" if draw is None else draw.header
         self.request_id = call_id
         self._alias = alias
         self._trace_id = trace_id
@@ -263,15 +293,17 @@ class Call:
         outcome.cold = bool(cold)
         self._response_bytes = len(body)
         self._over("ok", outcome.status)
-        identity = identity_headers(self.request_id, self._target.label)
+        identity = identity_headers(self.request_id, self._target.label, self._rollout)
         if self._raw:
             headers = identity + detail_headers(outcome) + raw_headers(outcome)
             self._connection.respond(outcome.status, headers, body)
         else:
-            headers, body = envelope(
+            headers, document = envelope(
                 outcome, body, self.request_id, self._target.label, self._alias
             )
-            self._connection.respond(200, identity + headers, body)
+            self._connection.respond(200, identity + headers, document)
+        if self._draw is not None and self._draw.mirror is not None:
+            self._draw.mirror.send(outcome.status, body)
 
     def _begin(self, header: list[Any]) -> None:
         outcome = self._outcome
@@ -282,8 +314,8 @@ class Call:
         outcome.cold = bool(cold)
         self._has_begun = True
         # A stream may run for the function's whole time; what counts now is progress.
-        headers = identity_headers(self.request_id, self._target.label) + raw_headers(outcome)
-        self._connection.begin(outcome.status, headers)
+        identity = identity_headers(self.request_id, self._target.label, self._rollout)
+        self._connection.begin(outcome.status, identity + raw_headers(outcome))
 
     def _chunk(self, body: bytes) -> None:
         self._response_bytes += len(body)
@@ -328,10 +360,11 @@ class Call:
             executedVersion=self._target.label,
             logStreamName=self._outcome.log_stream,
         )
-        identity = identity_headers(self.request_id, self._target.label)
+        identity = identity_headers(self.request_id, self._target.label, self._rollout)
         self._connection.respond(status, identity + headers, body)
 
     def on_link_lost(self) -> None:
+        self._target.stats.dropped += 1
         self._answer_problem(
             UpstreamFailed(
                 "the runner was lost while the call ran; it may or may not have finished"
@@ -339,6 +372,7 @@ class Call:
         )
 
     def on_deadline(self) -> None:
+        self._target.stats.dropped += 1
         self._answer_problem(UpstreamFailed("the runner did not answer in time"))
 
     # From the caller
@@ -360,9 +394,16 @@ class Call:
         self._is_over = True
         facts = self._outcome
         total_us = int((clock.monotonic() - self._started) * 1e6)
-        self._target.stats.count(
+        version = self._target.stats
+        version.in_flight -= 1
+        version.count(
             outcome, total_us, facts.cold, facts.init_us, facts.billed_ms, facts.memory_kib
         )
+        if self._draw is not None:
+            self._draw.ended(
+                runner=self._link.name, outcome=outcome, status=status, cold=facts.cold,
+                total_us=total_us,
+            )  # fmt: skip
         if self._stats.has_room(outcome):
             self._stats.record(
                 Invoked(

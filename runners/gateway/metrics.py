@@ -1,7 +1,8 @@
 """The gateway's metrics in Prometheus text form."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from runners.gateway.splits import Split
 from runners.gateway.stats import Stats
 
 
@@ -13,6 +14,7 @@ def render(
     connections: int,
     in_flight: int,
     functions: int,
+    splits: Sequence[Split],
 ) -> bytes:
     """One scrape. `table_age`: seconds since the control plane last answered, -1 for never."""
     lines = [
@@ -22,6 +24,7 @@ def render(
         *_gauge("functions_concurrent_executions", "Invocations in flight.", in_flight),
         *_gauge("functions_count", "Functions that can be invoked.", functions),
         *_invocations(stats),
+        *_splits(splits),
     ]
     return ("\n".join(lines) + "\n").encode()
 
@@ -46,3 +49,18 @@ def _invocations(stats: Stats) -> Iterator[str]:
     for item in stats:
         labels = f'function="{item.function}",version_id="{item.version_id}"'
         yield f"functions_invocations_cold_start_total{{{labels}}} {item.total_cold + item.cold}"
+
+
+def _splits(splits: Sequence[Split]) -> Iterator[str]:
+    if not splits:
+        return
+    yield "# HELP hotswap_split_epoch Newest epoch of a rollout's route here."
+    yield "# TYPE hotswap_split_epoch gauge"
+    for split in splits:
+        yield f'hotswap_split_epoch{{attempt="{split.attempt}"}} {split.epoch}'
+    yield "# HELP hotswap_split_lease_seconds Left of a rollout's lease; +Inf needs none."
+    yield "# TYPE hotswap_split_lease_seconds gauge"
+    for split in splits:
+        seconds = split.lease_seconds
+        value = f"{seconds:.3f}" if seconds != float("inf") else "+Inf"
+        yield f'hotswap_split_lease_seconds{{attempt="{split.attempt}"}} {value}'

@@ -1,6 +1,8 @@
 """The gateway's look-ups, built from the routing table: name -> function -> version."""
 
+import logging
 from bisect import bisect_right
+from collections.abc import Mapping
 from itertools import accumulate
 from random import random
 
@@ -8,14 +10,22 @@ import msgspec
 
 from hotswap.core.errors import NotFound
 from hotswap.core.limits import BASIS_POINTS
+from hotswap.wire.rollouts import SplitRoute
 from hotswap.wire.table import FunctionRoute, VersionRoute
+from runners.gateway.evidence import Evidence
+from runners.gateway.http1 import WANTED
+from runners.gateway.splits import Split
 from runners.gateway.stats import Stats, VersionStats
 from runners.link.feed import Changed
 
+log = logging.getLogger("hotswap.routes")
+
 LATEST = "$LATEST"
 DEFAULT_ALIAS = "production"
+EPOCHS_MAX = 1_000  # attempts whose newest epoch is remembered
 
 _decode = msgspec.json.Decoder(FunctionRoute).decode
+_decode_split = msgspec.json.Decoder(SplitRoute).decode
 
 
 class Target:
@@ -50,9 +60,13 @@ class Choice:
 
 
 class FunctionTarget:
-    """One function: every name a caller may use for its versions."""
+    """One function: every name a caller may use for its versions.
 
-    __slots__ = ("choices", "default", "name", "versions")
+    Attributes:
+        splits: alias -> the rollout on it; empty for a function that has none.
+    """
+
+    __slots__ = ("choices", "default", "name", "splits", "versions")
 
     def __init__(self, route: FunctionRoute, stats: Stats) -> None:
         self.name = route.name
@@ -67,6 +81,19 @@ class FunctionTarget:
         if route.latest in self.versions:
             self.choices[LATEST] = Choice(LATEST, [(self.versions[route.latest], BASIS_POINTS)])
         self.default = self.choices.get(DEFAULT_ALIAS) or self.choices.get(LATEST)
+        self.splits: dict[str, Split] = {}
+
+    def divide(self, routes: Mapping[str, SplitRoute], evidence: Evidence) -> None:
+        """Take the splits of this function's aliases; one whose versions are not here waits."""
+        self.splits = {
+            alias: Split(
+                route, self.versions[route.stable], self.versions[route.candidate], evidence
+            )
+            for alias, route in routes.items()
+            if alias in self.choices
+            and route.stable in self.versions
+            and route.candidate in self.versions
+        }
 
     def resolve(self, alias: str | None, version: str | None) -> tuple[Target, str]:
         """The target of a call and the alias it was reached by ("" for a version number).
@@ -95,27 +122,97 @@ class FunctionTarget:
 
 
 class Routes:
-    """Functions by name. A change replaces whole functions; calls in flight keep theirs."""
+    """Functions by name. A change replaces whole functions; calls in flight keep theirs.
 
-    def __init__(self, stats: Stats) -> None:
+    Attributes:
+        wanted: the headers that calls are routed by; changes in place as splits come and go.
+    """
+
+    def __init__(self, stats: Stats, evidence: Evidence) -> None:
         self._stats = stats
+        self._evidence = evidence
         self._functions: dict[str, FunctionTarget] = {}
+        self._splits: dict[str, dict[str, SplitRoute]] = {}
+        self._epochs: dict[str, int] = {}
+        self.wanted = set(WANTED)
 
     def apply(self, changed: Changed) -> None:
-        """Take the changed `function/` entries."""
-        functions = dict(self._functions)
-        for key, body in changed.items():
-            kind, _, name = key.partition("/")
-            if kind != "function":
-                continue
-            if body is None:
-                functions.pop(name, None)
+        """Take the changed `function/` and `split/` entries of a revision, all or none.
+
+        Raises:
+            MsgspecError: an entry cannot be read; nothing has changed.
+        """
+        functions, splits = _decoded(changed)
+        for (name, alias), split in splits.items():
+            self._set_split(name, alias, split)
+        fresh = dict(self._functions)
+        for name, function in functions.items():
+            if function is None:
+                fresh.pop(name, None)
             else:
-                functions[name] = FunctionTarget(_decode(body), self._stats)
-        self._functions = functions
+                fresh[name] = FunctionTarget(function, self._stats)
+        for name in functions.keys() | {name for name, _ in splits}:
+            if name in fresh:
+                fresh[name].divide(self._splits.get(name, {}), self._evidence)
+        # No call runs between these lines: a revision takes hold as a whole.
+        self._functions = fresh
+        self._hold()
+
+    def _set_split(self, name: str, alias: str, split: SplitRoute | None) -> None:
+        known = self._splits.get(name, {})
+        if split is None:
+            routes = {other: route for other, route in known.items() if other != alias}
+        elif split.epoch < self._epochs.get(split.attempt, 0):
+            log.warning(
+                "split %s/%s: epoch %d of %s is older than %d and is refused",
+                name, alias, split.epoch, split.attempt, self._epochs[split.attempt],
+            )  # fmt: skip
+            return
+        else:
+            self._epochs[split.attempt] = split.epoch
+            if len(self._epochs) > EPOCHS_MAX:
+                self._epochs.pop(next(iter(self._epochs)))
+            routes = {**known, alias: split}
+        if routes:
+            self._splits[name] = routes
+        else:
+            self._splits.pop(name, None)
+
+    def splits(self) -> list[Split]:
+        """The rollouts that divide calls here."""
+        functions = self._functions
+        return [
+            split
+            for name in self._splits
+            if name in functions
+            for split in functions[name].splits.values()
+        ]
+
+    def _hold(self) -> None:
+        splits = self.splits()
+        self._evidence.hold(splits)
+        wanted = WANTED.union(*(split.wanted for split in splits))
+        self.wanted &= wanted
+        self.wanted |= wanted
 
     def get(self, name: str) -> FunctionTarget | None:
         return self._functions.get(name)
 
     def __len__(self) -> int:
         return len(self._functions)
+
+
+def _decoded(
+    changed: Changed,
+) -> tuple[dict[str, FunctionRoute | None], dict[tuple[str, str], SplitRoute | None]]:
+    """The functions by name, and the splits by function and alias, among the changes."""
+    functions: dict[str, FunctionRoute | None] = {}
+    splits: dict[tuple[str, str], SplitRoute | None] = {}
+    for key, body in changed.items():
+        kind, _, name = key.partition("/")
+        if kind == "function":
+            functions[name] = _decode(body) if body is not None else None
+        elif kind == "split":
+            function, _, alias = name.partition("/")
+            splits[function, alias] = _decode_split(body) if body is not None else None
+    return functions, splits

@@ -13,11 +13,16 @@ _encode = msgspec.json.Encoder().encode
 
 
 class VersionStats:
-    """Counts of one version since the last report, and since this process began."""
+    """Counts of one version since the last report, and since this process began.
+
+    Attributes:
+        in_flight: calls that run now.
+        dropped: calls that ended without an answer of a runner, since this process began.
+    """
 
     __slots__ = (
-        "billed_ms", "buckets", "cold", "function", "init_us", "memory_peak_kib", "outcomes",
-        "total_cold", "total_outcomes", "total_us", "version_id",
+        "billed_ms", "buckets", "cold", "dropped", "function", "in_flight", "init_us",
+        "memory_peak_kib", "outcomes", "total_cold", "total_outcomes", "total_us", "version_id",
     )  # fmt: skip
 
     def __init__(self, version_id: int, function: str) -> None:
@@ -25,6 +30,8 @@ class VersionStats:
         self.function = function
         self.total_outcomes: dict[str, int] = {}
         self.total_cold = 0
+        self.in_flight = 0
+        self.dropped = 0
         self._reset()
 
     def _reset(self) -> None:

@@ -10,6 +10,8 @@ from collections.abc import Callable
 
 import httpx2
 
+from hotswap.core import clock
+
 log = logging.getLogger("hotswap.reports")
 
 RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0)
@@ -22,6 +24,9 @@ class ReportSender:
         path: below the control plane's address.
         collect: takes the next sequence number, returns an encoded report, or None when
             there is nothing to say.
+        on_answer: gets the answer's body and the monotonic time at which the report that it
+            answers was sent; not called for a report that was refused.
+        timeout_seconds: how long to wait for an answer before the report is repeated.
     """
 
     def __init__(
@@ -30,10 +35,14 @@ class ReportSender:
         client: httpx2.AsyncClient,
         path: str,
         collect: Callable[[int], bytes | None],
+        on_answer: Callable[[bytes, float], None] | None = None,
+        timeout_seconds: float = 30.0,
     ) -> None:
         self._client = client
         self._path = path
         self._collect = collect
+        self._on_answer = on_answer
+        self._timeout = httpx2.Timeout(timeout_seconds, connect=2.0)
         self._seq = 0
         self._pending: bytes | None = None
 
@@ -66,13 +75,19 @@ class ReportSender:
             if self._pending is None:
                 return False
             self._seq += 1
+        sent_at = clock.monotonic()
         response = await self._client.post(
-            self._path, content=self._pending, headers={"Content-Type": "application/json"}
+            self._path,
+            content=self._pending,
+            headers={"Content-Type": "application/json"},
+            timeout=self._timeout,
         )
         if 400 <= response.status_code < 500 and response.status_code != 429:
             # Repeating a refused report for ever would block all later ones.
             log.error("%s refused report %d: %s", self._path, self._seq, response.text[:300])
         else:
             response.raise_for_status()
+            if self._on_answer is not None:
+                self._on_answer(response.content, sent_at)
         self._pending = None
         return True

@@ -1,4 +1,4 @@
-"""The control plane as the data plane sees it: table feed, artifacts, reports. In memory.
+"""The control plane as the data plane sees it: table feed, artifacts, reports, leases. In memory.
 
 Gateway and runner processes under test are real; this stands in for web and Postgres, so
 that a test of the data plane starts in a second and can take the control plane away.
@@ -9,6 +9,7 @@ import hashlib
 import io
 import itertools
 import threading
+import uuid
 import zipfile
 from collections.abc import Mapping
 from typing import Any
@@ -17,6 +18,15 @@ import msgspec
 import uvicorn
 
 from hotswap.wire.reports import GatewayReport, Heartbeat, LogReport
+from hotswap.wire.rollouts import (
+    LEASE_SECONDS,
+    ArmCounts,
+    EvidenceAnswer,
+    EvidenceReport,
+    SplitRoute,
+    SplitState,
+    WarmRoute,
+)
 from hotswap.wire.table import (
     SCHEMA,
     Entry,
@@ -39,7 +49,15 @@ def package(files: Mapping[str, str | bytes]) -> bytes:
 
 
 class FakeControlPlane:
-    """Start it with `with`; change it from the test's thread."""
+    """Start it with `with`; change it from the test's thread.
+
+    Attributes:
+        evidence: reports in the order in which they were counted, each once.
+        repeated: reports that came again after they were counted.
+        lease_ms: what an answer grants to every attempt that was reported; None grants none.
+        evidence_faults: what happens to the next reports: "refuse" does not count it and
+            answers 503; "lose" counts it and answers 503, so that it comes again.
+    """
 
     def __init__(self, port: int, token: str) -> None:
         self.port = port
@@ -55,6 +73,11 @@ class FakeControlPlane:
         self.reports: list[GatewayReport] = []
         self.logs: list[LogReport] = []
         self.heartbeats: list[Heartbeat] = []
+        self.evidence: list[EvidenceReport] = []
+        self.repeated = 0
+        self.lease_ms: int | None = LEASE_SECONDS * 1000
+        self.evidence_faults: list[str] = []
+        self._seqs: dict[tuple[str, str], int] = {}
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
 
@@ -108,6 +131,33 @@ class FakeControlPlane:
         bare = tuple(msgspec.structs.replace(v, environment={}) for v in route.versions)
         gateway = msgspec.json.encode(msgspec.structs.replace(route, versions=bare))
         self._put(f"function/{route.name}", gateway, msgspec.json.encode(route))
+
+    def split(self, name: str, alias: str, **fields: Any) -> SplitRoute:
+        """Divide an alias, or change how it is divided; return the route.
+
+        A change names only what changes, and gets the next epoch unless it names one.
+        `fields` are those of `SplitRoute`; a new split is between versions 1 and 2.
+        """
+        key = f"split/{name}/{alias}"
+        body = self._entries[key][1] if key in self._entries else None
+        if body is None:
+            base = SplitRoute(uuid.uuid4().hex, 1, 1, 2, 0, salt=uuid.uuid4().hex)
+        else:
+            base = msgspec.json.decode(body, type=SplitRoute)
+            base = msgspec.structs.replace(base, epoch=base.epoch + 1)
+        route = msgspec.structs.replace(base, **fields)
+        warm = {str(number): 0 for number in (route.stable, route.candidate)}
+        self._put(key, msgspec.json.encode(route), msgspec.json.encode(WarmRoute(name, warm)))
+        return route
+
+    def end_split(self, name: str, alias: str) -> None:
+        self._put(f"split/{name}/{alias}", None, None)
+
+    def warm(self, name: str, alias: str, versions: Mapping[int, int]) -> None:
+        """Have every runner keep instances ready, by version number; none ends that."""
+        counts = {str(number): count for number, count in versions.items()}
+        body = msgspec.json.encode(WarmRoute(name, counts)) if counts else None
+        self._put(f"split/{name}/{alias}", None, body)
 
     def delete(self, name: str) -> None:
         del self._functions[name]
@@ -192,6 +242,8 @@ class FakeControlPlane:
             body += message.get("body", b"")
             if not message.get("more_body"):
                 break
+        if path == "evidence":
+            return self._evidence(msgspec.json.decode(body, type=EvidenceReport))
         if path == "reports":
             self.reports.append(msgspec.json.decode(body, type=GatewayReport))
         elif path == "logs":
@@ -199,6 +251,23 @@ class FakeControlPlane:
         elif path == "heartbeat":
             self.heartbeats.append(msgspec.json.decode(body, type=Heartbeat))
         return 200, b"{}"
+
+    def _evidence(self, report: EvidenceReport) -> tuple[int, bytes]:
+        """Count a report once, by the number of its process; answer with leases."""
+        fault = self.evidence_faults.pop(0) if self.evidence_faults else ""
+        if fault == "refuse":
+            return 503, b"{}"
+        process = (report.node, report.boot)
+        if report.seq > self._seqs.get(process, 0):
+            self._seqs[process] = report.seq
+            self.evidence.append(report)
+        else:
+            self.repeated += 1
+        if fault == "lose":
+            return 503, b"{}"
+        granted = self.lease_ms
+        leases = {s.attempt: granted for s in report.splits if granted is not None}
+        return 200, msgspec.json.encode(EvidenceAnswer(leases))
 
     async def _feed(self, query: dict[str, str]) -> bytes:
         after = int(query["after"])
@@ -227,6 +296,13 @@ class FakeControlPlane:
             return msgspec.json.encode(feed)
 
     # What was reported
+
+    def states(self, attempt: str) -> list[SplitState]:
+        """Every report's state of an attempt, oldest first."""
+        return [s for report in self.evidence for s in report.splits if s.attempt == attempt]
+
+    def arms(self, attempt: str) -> list[ArmCounts]:
+        return [arm for report in self.evidence for arm in report.arms if arm.attempt == attempt]
 
     def lines(self) -> list[Any]:
         return [line for report in self.logs for line in report.lines]

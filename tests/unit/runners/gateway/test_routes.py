@@ -7,6 +7,7 @@ import pytest
 
 from hotswap.core.errors import NotFound
 from hotswap.wire.table import FunctionRoute, VersionRoute
+from runners.gateway.evidence import Evidence
 from runners.gateway.routes import FunctionTarget, Routes
 from runners.gateway.stats import Stats
 
@@ -63,7 +64,7 @@ class TestFunctionTarget:
 class TestRoutes:
     def test_keep_the_counts_of_a_version_across_changes(self) -> None:
         counts = stats()
-        routes = Routes(counts)
+        routes = Routes(counts, Evidence(node="n", boot="b"))
         routes.apply({"function/f": msgspec.json.encode(route())})
         before = routes.get("f")
         assert before is not None
@@ -77,7 +78,7 @@ class TestRoutes:
         assert after.resolve(None, None)[0].stats.outcomes == {"ok": 1}
 
     def test_forget_a_deleted_function(self) -> None:
-        routes = Routes(stats())
+        routes = Routes(stats(), Evidence(node="n", boot="b"))
         routes.apply({"function/f": msgspec.json.encode(route())})
 
         routes.apply({"function/f": None})
