@@ -9,4 +9,5 @@ urlpatterns = [
     path("", include("hotswap.access.urls")),
     path("", include("functions.api.urls")),
     path("", include("runners.api.urls")),
+    path("", include("deployments.api.rules_urls")),
 ]

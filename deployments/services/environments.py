@@ -20,7 +20,7 @@ from deployments.rules import (
 from deployments.types import Concurrency, OnInconclusive
 from functions.checks import check_alias_name
 from hotswap import config
-from hotswap.core.errors import InvalidInput, NotFound
+from hotswap.core.errors import InvalidInput
 from hotswap.db.rows import check_unchanged
 from hotswap.records import services as records
 
@@ -28,7 +28,7 @@ __all__ = [
     "Channel",
     "Hook",
     "Rules",
-    "environment_get",
+    "environment_find",
     "environment_list",
     "environment_put",
     "environment_rules",
@@ -56,12 +56,14 @@ def environment_list() -> list[Environment]:
     return list(Environment.objects.order_by("name"))
 
 
-def environment_get(*, name: str) -> Environment:
-    """A row; raises NotFound where nobody has set any rule."""
-    row = Environment.objects.filter(name=name).first()
-    if row is None:
-        raise NotFound(f"Nobody has set rules for {name}; the defaults hold.")
-    return row
+def environment_find(*, name: str) -> Environment | None:
+    """The row of an environment; None where nobody has set any rule.
+
+    Raises:
+        InvalidInput: no alias, and so no environment, can have this name.
+    """
+    check_alias_name(name)
+    return Environment.objects.filter(name=name).first()
 
 
 def rules_of(row: Environment) -> Rules:
@@ -120,6 +122,7 @@ def environment_put(
 
 def hook_secret(*, name: str) -> str:
     """What signs the hooks of an environment: derived, so it is kept nowhere."""
+    check_alias_name(name)
     generation = environment_rules(name=name).secret_generation
     return _secret(name, generation)
 

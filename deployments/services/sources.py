@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from queue import SimpleQueue
 from threading import Thread
 from typing import Final, Literal
+from uuid import UUID
 
 from django.db import transaction
 from django.db.models.functions import Now
@@ -27,9 +28,18 @@ from deployments.sources.metrics import (
 )
 from deployments.sources.outbound import RefusedAddress, Unreachable
 from deployments.states import WITH_TRAFFIC
+from hotswap.core.errors import NotFound
 from runners.selectors import nodes
 
-__all__ = ["Reading", "Standing", "poll_due", "readings", "sources_checked", "standing"]
+__all__ = [
+    "Reading",
+    "Standing",
+    "poll_due",
+    "readings",
+    "readings_get",
+    "sources_checked",
+    "standing",
+]
 
 log = logging.getLogger("hotswap.sources")
 
@@ -100,6 +110,15 @@ def readings(*, attempt: Attempt, now: datetime) -> list[Reading]:
     rows = {row.name: row for row in SourceReading.objects.filter(attempt=attempt)}
     sources = sources_checked(attempt.deployment.config)
     return [_reading(source, rows.get(source.name), now) for source in sources]
+
+
+def readings_get(*, deployment_id: UUID, now: datetime) -> list[Reading]:
+    """The same of a deployment's newest attempt; raises NotFound."""
+    attempts = Attempt.objects.select_related("deployment").filter(deployment_id=deployment_id)
+    attempt = attempts.order_by("-number").first()
+    if attempt is None:
+        raise NotFound(f"There is no deployment {deployment_id}.")
+    return readings(attempt=attempt, now=now)
 
 
 def standing(*, attempt: Attempt, now: datetime) -> Standing:

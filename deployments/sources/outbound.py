@@ -17,6 +17,7 @@ from hotswap.core.errors import InvalidInput
 
 URL_MAX: Final = 500
 ANSWER_MAX_BYTES: Final = 64 * 1024
+_MASK: Final = "/…"
 
 _IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -71,6 +72,8 @@ def url_checked(url: object, *, field_name: str) -> str:
     """
     if not isinstance(url, str) or not 0 < len(url) <= URL_MAX or not url.isprintable():
         raise InvalidInput(f"{field_name}: A URL has 1 to {URL_MAX} characters.")
+    if url.endswith(_MASK):
+        raise InvalidInput(f"{field_name}: This is how the URL is shown; give the whole one.")
     try:
         parsed = httpx2.URL(url)
     except httpx2.InvalidURL as exc:
@@ -88,7 +91,7 @@ def url_checked(url: object, *, field_name: str) -> str:
 def masked(url: str) -> str:
     """Scheme and host only: the path of a webhook's URL is often its password."""
     parsed = httpx2.URL(url)
-    return f"{parsed.scheme}://{parsed.netloc.decode()}/…"
+    return f"{parsed.scheme}://{parsed.netloc.decode()}{_MASK}"
 
 
 def refusal(address: _IpAddress) -> str:

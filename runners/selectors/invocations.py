@@ -38,6 +38,14 @@ def invocation_get(*, function_id: int, request_id: str) -> InvocationRecord:
     return record
 
 
+def invocation_versions(*, function_id: int, request_ids: Iterable[str]) -> dict[str, int]:
+    """Version id by request id; calls without a record are left out."""
+    rows = InvocationRecord.objects.filter(
+        function_id=function_id, request_id__in=list(request_ids)
+    )
+    return dict(rows.values_list("request_id", "version_id"))
+
+
 def version_numbers(*, version_ids: Iterable[int]) -> dict[int, int]:
     """Version number by version id; versions that are gone are left out."""
     labels = functions.version_labels(ids=sorted(set(version_ids)))
