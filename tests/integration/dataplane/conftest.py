@@ -22,9 +22,14 @@ TOKEN = "hs_" + secrets.token_urlsafe(24)
 
 
 class DataPlane:
-    """The processes under test and a client for them."""
+    """The processes under test and a client for them.
 
-    def __init__(self, backend: str) -> None:
+    Args:
+        runners: runner processes; several are named `runner-0`, `runner-1` and so on.
+    """
+
+    def __init__(self, backend: str, *, runners: int = 1) -> None:
+        self.runners = [f"runner-{n}" for n in range(runners)] if runners > 1 else ["runner"]
         self.state = Path(tempfile.mkdtemp(prefix="hsdp-", dir="/tmp"))
         self.state.chmod(0o711)
         self.port = free_port()
@@ -42,6 +47,7 @@ class DataPlane:
             "HOTSWAP_RUNNER_BASE_IMAGE": "debian",
             "HOTSWAP_RUNNER_ALLOW_UNISOLATED": "true",
             "HOTSWAP_RUNNER_NAME": "runner-under-test",
+            "HOTSWAP_RUNNER_PROCESSES": str(runners),
             "HOTSWAP_RUNNER_FREEZE_AFTER_SECONDS": "1",
         }
         token = configuration.Core(secret_key=secret).internal_token
@@ -67,13 +73,26 @@ class DataPlane:
     def start(self) -> None:
         self.control.__enter__()
         self.control.token(TOKEN)
-        self.spawn("runner", "runners.agent")
+        if len(self.runners) > 1 and os.geteuid() == 0:  # one alone starts its own
+            self.spawn("sandboxd", "runners.sandboxd")
+            self.wait((self.state / "run/sandboxd.sock").exists, 20)
+        for name in self.runners:
+            self.spawn_runner(name)
         self.spawn("gateway", "runners.gateway")
-        self.wait(lambda: self.client.get("/readyz").status_code == 200, 20)
-        self.control.wait_applied()
+        self.wait(self.is_ready, 20)
+        self.control.wait_applied(len(self.runners) + 1)
+
+    def spawn_runner(self, name: str) -> subprocess.Popen[bytes]:
+        """Start one of `runners`, also again."""
+        return self.spawn(name, "runners.agent", str(self.runners.index(name)))
+
+    def is_ready(self) -> bool:
+        """Whether the gateway serves and knows every runner."""
+        greeted = self.log("gateway").count("connected to runner") >= len(self.runners)
+        return self.client.get("/readyz").status_code == 200 and greeted
 
     def stop(self) -> None:
-        for name in ("gateway", "runner"):
+        for name in ("gateway", *self.runners, "sandboxd"):
             if (process := self.processes.get(name)) is not None and process.poll() is None:
                 process.send_signal(signal.SIGTERM)
                 try:
@@ -106,7 +125,7 @@ class DataPlane:
     def upload(self, function: str, source: str, **settings: object) -> int:
         """Upload one Python file as a version and wait until it can be called."""
         number = self.control.version(function, {"app.py": source}, **settings)  # type: ignore[arg-type]
-        self.control.wait_applied()
+        self.control.wait_applied(len(self.runners) + 1)
         return number
 
     def invoke(self, name: str, payload: object = None, **options: object) -> httpx2.Response:
