@@ -171,6 +171,10 @@ class Runner:
             f"HOTSWAP_RUNNER_PROCESSES must be from 1 to {RUNNERS_MAX}",
         )
         _require(
+            all(len(region) <= 64 for region in self.regions),
+            "a region of HOTSWAP_RUNNER_REGIONS may have 64 characters",
+        )
+        _require(
             len(self.regions) in (0, 1, self.processes),
             f"HOTSWAP_RUNNER_REGIONS must name one region, or one for each of the "
             f"{self.processes} processes",

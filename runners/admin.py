@@ -28,8 +28,10 @@ class _ReadOnly(ModelAdmin):
 class RunnerNodeAdmin(_ReadOnly):
     """Runners as their last heartbeat described them."""
 
-    list_display = ("name", "is_online", "backend", "instance_count", "queued", "load", "seen_at")
-    list_filter = ("backend",)
+    list_display = (
+        "name", "region", "is_online", "backend", "instance_count", "queued", "load", "seen_at",
+    )  # fmt: skip
+    list_filter = ("backend", "region")
     search_fields = ("name",)
     ordering = ("name",)
 

@@ -33,6 +33,7 @@ class NodeRow:
     """One runner for people: its last heartbeat and what follows from it."""
 
     name: str
+    region: str
     state: NodeState
     reasons: tuple[str, ...]
     seen_at: datetime
@@ -50,6 +51,28 @@ class NodeRow:
     memory_free_mib: int
     load: float
     table_revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class LiveRunner:
+    """One runner for rollouts: it reports, and takes calls.
+
+    Attributes:
+        region: empty is none.
+        ready: version id -> instances that serve or could at once.
+        failed_starts: version id -> why its last start failed, of versions kept warm.
+        instances_memory_mib: what its instances were last seen to use together.
+        load: of the machine, over the last minute.
+    """
+
+    name: str
+    region: str
+    ready: Mapping[int, int]
+    failed_starts: Mapping[int, str]
+    instances_memory_mib: float
+    memory_total_mib: int
+    memory_free_mib: int
+    load: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -169,6 +169,24 @@ def reader_seen(*, role: Role, node: str, acked_revision: int, now: datetime) ->
     )
 
 
+def readers_live(*, role: Role, now: datetime) -> dict[str, int]:
+    """Live processes of a role by name, with the revision that each has."""
+    rows = TableReader.objects.filter(role=role, seen_at__gt=now - READER_ALIVE)
+    return dict(rows.values_list("node", "acked_revision"))
+
+
+def published(*, key: str) -> tuple[int, bytes] | None:
+    """Revision and gateway body of an entry, b"" when it is gone; None: never published."""
+    row = RoutingEntry.objects.filter(key=key).values_list("revision", "gateway_body").first()
+    return (row[0], bytes(row[1])) if row else None
+
+
+def revisions_acked(*, role: Role) -> dict[str, int]:
+    """Node -> the newest revision that it said it has; more current than its own reports."""
+    readers = TableReader.objects.filter(role=role)
+    return dict(readers.values_list("node", "acked_revision"))
+
+
 def wait_acked(*, seconds: float = 1.0) -> bool:
     """Wait until every live gateway and runner has what is published now.
 

@@ -30,6 +30,7 @@ SLOW_CALL_SECONDS = 0.05  # younger calls may only be waiting for a busy core
 DEADLINE_GRACE_SECONDS = 1.5  # a cold start may use so much beyond the function's own time
 CANCEL_GRACE_SECONDS = 0.25
 RETRY_AFTER_MS = 1_000
+START_ERROR_MAX = 500
 
 
 class Starter(Protocol):
@@ -260,7 +261,7 @@ class Pool:
             self._next()
 
     def _forget_start(self, error: str) -> None:
-        self.start_error = error
+        self.start_error = error.replace("\0", "")[:START_ERROR_MAX]  # the store takes no zeros
         self.starting -= 1
         self.total -= 1
         self.function.instances -= 1

@@ -227,6 +227,7 @@ class RunnerSerializer(serializers.Serializer[Any]):
     """One runner."""
 
     name = serializers.CharField()
+    region = serializers.CharField(help_text="empty where none is configured")
     state = serializers.ChoiceField(choices=[state.value for state in NodeState])
     reasons = serializers.ListField(child=serializers.CharField())
     seenAt = serializers.DateTimeField(source="seen_at")

@@ -12,6 +12,7 @@ class RunnerNode(models.Model):
     """
 
     name = models.CharField(max_length=128, unique=True)
+    region = models.CharField(max_length=64, blank=True, default="")
     boot = models.CharField(max_length=32)
     version = models.CharField(max_length=32)
     backend = models.CharField(max_length=32)
@@ -25,6 +26,12 @@ class RunnerNode(models.Model):
     memory_free_mib = models.PositiveIntegerField()
     load = models.FloatField()
     table_revision = models.BigIntegerField()
+    failed_starts = models.JSONField(
+        default=dict, help_text="version id -> why its last start failed, of those kept warm"
+    )
+    is_draining = models.BooleanField(
+        default=False, help_text="it finishes its calls and takes no new ones"
+    )
     started_at = models.DateTimeField(help_text="first heartbeat of this boot")
     seen_at = models.DateTimeField(db_index=True)
 

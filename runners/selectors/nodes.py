@@ -1,5 +1,6 @@
 """Runners and the instances on them, as their heartbeats describe them."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 
@@ -10,10 +11,11 @@ from hotswap.core.errors import NotFound
 from hotswap.records import table
 from hotswap.wire.reports import InstanceState
 from runners.models import RunnerNode
-from runners.types import InstanceRow, NodeRow, NodeState
+from runners.types import InstanceRow, LiveRunner, NodeRow, NodeState
 
 ONLINE_WITHIN = timedelta(seconds=10)
 _MEMORY_LOW = 0.1
+_READY = frozenset({"idle", "frozen", "busy"})
 
 
 def node_list(*, now: datetime) -> list[NodeRow]:
@@ -40,6 +42,26 @@ def instance_list(*, function: str | None = None, now: datetime) -> list[Instanc
     ]
 
 
+def runners_live(*, now: datetime) -> list[LiveRunner]:
+    """Runners that report and take calls, by name. One that is about to end is not among them."""
+    nodes = RunnerNode.objects.filter(seen_at__gte=now - ONLINE_WITHIN, is_draining=False)
+    return [_live(node) for node in nodes.order_by("name")]
+
+
+def _live(node: RunnerNode) -> LiveRunner:
+    instances = node.instances
+    return LiveRunner(
+        name=node.name,
+        region=node.region,
+        ready=Counter(item["versionId"] for item in instances if item["state"] in _READY),
+        failed_starts={int(version): why for version, why in node.failed_starts.items()},
+        instances_memory_mib=round(sum(item["memoryKib"] for item in instances) / 1024, 1),
+        memory_total_mib=node.memory_total_mib,
+        memory_free_mib=node.memory_free_mib,
+        load=node.load,
+    )
+
+
 def is_online(*, node: RunnerNode, now: datetime) -> bool:
     """Whether the runner reported within the last 10 seconds; it does so every 2."""
     return now - node.seen_at <= ONLINE_WITHIN
@@ -49,16 +71,17 @@ def _rows(nodes: Iterable[RunnerNode], now: datetime) -> list[NodeRow]:
     found = list(nodes)
     ids = {item["versionId"] for node in found for item in node.instances}
     labels = functions.version_labels(ids=list(ids)) if ids else {}
-    revision = table.current_revision()
-    return [_row(node, labels, revision, now) for node in found]
+    revision, acked = table.current_revision(), table.revisions_acked(role="runner")
+    return [_row(node, labels, revision - acked.get(node.name, 0), now) for node in found]
 
 
 def _row(
-    node: RunnerNode, labels: Mapping[int, tuple[str, int]], revision: int, now: datetime
+    node: RunnerNode, labels: Mapping[int, tuple[str, int]], behind: int, now: datetime
 ) -> NodeRow:
-    state, reasons = _judged(node, revision, now)
+    state, reasons = _judged(node, behind, now)
     return NodeRow(
         name=node.name,
+        region=node.region,
         state=state,
         reasons=reasons,
         seen_at=node.seen_at,
@@ -79,23 +102,24 @@ def _row(
     )
 
 
-def _judged(node: RunnerNode, revision: int, now: datetime) -> tuple[NodeState, tuple[str, ...]]:
+def _judged(node: RunnerNode, behind: int, now: datetime) -> tuple[NodeState, tuple[str, ...]]:
     if not is_online(node=node, now=now):
         seconds = int((now - node.seen_at).total_seconds())
         return NodeState.OFFLINE, (f"It has not reported for {seconds} s.",)
-    reasons = tuple(_worries(node, revision))
+    reasons = tuple(_worries(node, behind))
     return (NodeState.DEGRADED if reasons else NodeState.ONLINE), reasons
 
 
-def _worries(node: RunnerNode, revision: int) -> Iterator[str]:
+def _worries(node: RunnerNode, behind: int) -> Iterator[str]:
+    if node.is_draining:
+        yield "It is stopping: it finishes its calls and takes no new ones."
     if not node.enforced:
         yield f"The {node.backend} backend isolates nothing; use it for development only."
     if not node.runtimes:
         yield "It can run no runtime: none of their interpreters or images was found."
     if node.memory_free_mib < node.memory_total_mib * _MEMORY_LOW:
         yield f"Only {node.memory_free_mib} MiB of its {node.memory_total_mib} MiB are free."
-    if node.table_revision < revision - 1:
-        behind = revision - node.table_revision
+    if behind > 1:
         yield f"It is {behind} revisions of the routing table behind."
 
 

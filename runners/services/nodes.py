@@ -14,6 +14,7 @@ def node_heartbeat(*, heartbeat: Heartbeat, now: datetime) -> None:
     seen = msgspec.to_builtins(heartbeat)
     values = {
         "boot": heartbeat.boot,
+        "region": heartbeat.region,
         "version": heartbeat.version,
         "backend": heartbeat.backend,
         "enforced": heartbeat.enforced,
@@ -26,6 +27,8 @@ def node_heartbeat(*, heartbeat: Heartbeat, now: datetime) -> None:
         "memory_free_mib": heartbeat.memory_free_mib,
         "load": heartbeat.load,
         "table_revision": heartbeat.table_revision,
+        "failed_starts": heartbeat.failed_starts,
+        "is_draining": heartbeat.is_draining,
         "seen_at": now,
     }
     started = Case(When(boot=heartbeat.boot, then=F("started_at")), default=Value(now))
