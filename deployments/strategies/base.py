@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from deployments.sources.metrics import sources_checked
+from deployments.sources.metrics import sources_checked
 from deployments.strategies.settings import Settings, nearest
 from deployments.types import ALL, Fleet, Limits, OnInconclusive, Plan, Step, Strategy
 from hotswap.core.errors import InvalidInput
@@ -138,6 +139,7 @@ def compile_plan(
         stable=stable,
         candidate=candidate,
     )
+    _check_metrics(settings, config)
     outline = strategies.get(strategy)(settings, target)
     plan = _completed(outline, settings, target)
     settings.check()
@@ -153,6 +155,17 @@ def plan_document(plan: Plan) -> dict[str, Any]:
 def plan_load(document: Mapping[str, Any]) -> Plan:
     """The plan that `plan_document` wrote, equal in every field."""
     return msgspec.convert(document, Plan)
+
+
+def _check_metrics(settings: Settings, config: Mapping[str, object]) -> None:
+    """External metrics are no part of a plan, but they stand among its settings."""
+    if "metrics" not in settings:
+        return
+    try:
+        sources_checked(config)
+    except InvalidInput as exc:
+        field, _, message = exc.detail.partition(": ")
+        settings.fault(field, message)
 
 
 def _completed(plan: Plan, settings: Settings, target: Target) -> Plan:

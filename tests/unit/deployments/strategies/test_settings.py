@@ -306,6 +306,24 @@ class TestPolicies:
         assert planned(CANARY, {"rollbackOnFailure": False}).rolls_back is False
 
 
+class TestMetrics:
+    SOURCE = {"name": "queue", "type": "runner", "metric": "memory", "threshold": 100}
+
+    def test_may_come_from_outside(self) -> None:
+        assert planned(CANARY, {"metrics": [self.SOURCE]}) == planned(CANARY)
+
+    @pytest.mark.parametrize(
+        ("metrics", "field"),
+        [
+            ("cpu", "metrics"),
+            ([{**SOURCE, "threshold": "high"}], "metrics.0.threshold"),
+            ([SOURCE, {**SOURCE, "name": "b", "colour": 1}], "metrics.1.colour"),
+        ],
+    )
+    def test_are_refused_by_their_path_among_all_faults(self, metrics: object, field: str) -> None:
+        assert set(faults(CANARY, {"metrics": metrics, "keepBlue": 5})) == {field, "keepBlue"}
+
+
 class TestMirror:
     def test_is_off(self) -> None:
         assert planned(CANARY).mirror == 0
