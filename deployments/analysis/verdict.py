@@ -3,7 +3,8 @@
 docs/judging.md explains the tests and shows the figures measured with them.
 """
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
@@ -139,21 +140,30 @@ class _Samples:
 
 
 def _harm(gates: Sequence[Gate], *, carries_all: bool) -> _Finding | None:
-    """The first three lines of the verdict table, for every metric; FAIL before HELD."""
-    crossed = [gate for gate in gates if gate.has_crossed]
-    shared = {gate.metric for gate in crossed if gate.kind is Kind.STABLE and not carries_all}
-    held = None
-    for gate in crossed:
-        if gate.kind is Kind.RELATIVE or (gate.kind is Kind.ABSOLUTE and gate.metric not in shared):
-            return _Finding(Verdict.FAIL, Cause.NONE, f"The candidate does harm. {gate.sentence}.")
-        if gate.kind is Kind.ABSOLUTE:
-            held = gate
-    if held is None:
+    """The lines of the verdict table that do not pass, over all metrics; FAIL before HELD."""
+    by_metric: dict[str, dict[Kind, Gate]] = defaultdict(dict)
+    for gate in gates:
+        by_metric[gate.metric][gate.kind] = gate
+    findings = [_harm_of(kinds, carries_all=carries_all) for kinds in by_metric.values()]
+    known = [finding for finding in findings if finding is not None]
+    return min(known, key=lambda finding: finding.verdict is not Verdict.FAIL, default=None)
+
+
+def _harm_of(kinds: Mapping[Kind, Gate], *, carries_all: bool) -> _Finding | None:
+    relative, absolute = kinds[Kind.RELATIVE], kinds.get(Kind.ABSOLUTE)
+    if relative.has_crossed:
+        return _Finding(Verdict.FAIL, Cause.NONE, f"Worse than stable: {relative.sentence}.")
+    if absolute is None or not absolute.has_crossed:
         return None
+    # An outage that begins after hours of health is long hidden in stable's sums. Then the
+    # comparison knows: it leans to "not worse" (E < 1) at once.
+    is_shared = kinds[Kind.STABLE].has_crossed or relative.log_e < 0
+    if carries_all or not is_shared:
+        return _Finding(Verdict.FAIL, Cause.NONE, f"Over the limit: {absolute.sentence}.")
     return _Finding(
         Verdict.HELD,
         Cause.SHARED_CAUSE,
-        f"Stable is over the limit as well, so the cause is shared. {held.sentence}.",
+        f"Over the limit, but stable fares no better, so the cause is shared: {relative.sentence}.",
     )
 
 
