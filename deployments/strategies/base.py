@@ -8,7 +8,6 @@ from typing import Any, Final
 import msgspec
 
 from deployments.sources.metrics import sources_checked
-from deployments.sources.metrics import sources_checked
 from deployments.strategies.settings import Settings, nearest
 from deployments.types import ALL, Fleet, Limits, OnInconclusive, Plan, Step, Strategy
 from hotswap.core.errors import InvalidInput
@@ -170,7 +169,6 @@ def _check_metrics(settings: Settings, config: Mapping[str, object]) -> None:
 
 def _completed(plan: Plan, settings: Settings, target: Target) -> Plan:
     """The plan with the settings that all strategies know."""
-    _check_sources(settings)
     return replace(
         plan,
         steps=_gated(plan.steps, settings),
@@ -195,14 +193,6 @@ def _completed(plan: Plan, settings: Settings, target: Target) -> Plan:
             "extensions", target.defaults.extensions, least=0, most=EXTENSIONS_MOST
         ),
     )
-
-
-def _check_sources(settings: Settings) -> None:
-    """External metrics are no part of the plan; whoever polls them reads the settings."""
-    try:
-        sources_checked({"metrics": settings.raw("metrics") or []})
-    except InvalidInput as exc:
-        settings.fault("metrics", exc.detail.removeprefix("metrics: "))
 
 
 def _gated(steps: tuple[Step, ...], settings: Settings) -> tuple[Step, ...]:
