@@ -4,14 +4,16 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from pytest_django import DjangoAssertNumQueries
 from rest_framework.test import APIClient
 
 from hotswap.core import clock
+from hotswap.records import table
 from hotswap.wire.reports import InstanceState
 from runners.models import RunnerNode
+from runners.selectors import nodes
 from runners.selectors.metrics import percentile
 from tests.integration.runners.reporting import (
     Deployed,
@@ -356,6 +358,56 @@ class TestRunners:
             "offline", ["It has not reported for 11 s."],
         )  # fmt: skip
 
+    def test_tell_their_region(self, api: APIClient, intake: Intake) -> None:
+        intake.post("heartbeat", heartbeat(region="north"))
+
+        assert api.get("/api/v1/runners/node-1").json()["region"] == "north"
+
+    def test_are_not_behind_when_their_last_report_was_before_a_burst(
+        self, api: APIClient, intake: Intake
+    ) -> None:
+        revision = publish_revisions(3)
+        intake.post("heartbeat", heartbeat(table_revision=revision - 3))
+        behind = api.get("/api/v1/runners/node-1").json()["state"]
+
+        table.reader_seen(
+            role="runner", node="node-1", acked_revision=revision, now=clock.utc_now()
+        )
+
+        assert (behind, api.get("/api/v1/runners/node-1").json()["state"]) == ("degraded", "online")
+
+    def test_for_rollouts_are_those_that_report_and_take_calls(
+        self, intake: Intake, db: None
+    ) -> None:
+        found = [
+            InstanceState(f"i{n}", version, state, 0, 0, 1_024)
+            for n, (version, state) in enumerate(
+                [(7, "idle"), (7, "frozen"), (8, "busy"), (8, "starting")]
+            )
+        ]
+        for name, changes in {
+            "node-b": {"region": "north", "instances": found, "failed_starts": {9: "No."}},
+            "node-a": {},
+            "leaving": {"is_draining": True},
+            "silent": {},
+        }.items():
+            intake.post("heartbeat", heartbeat(node=name, **changes))
+        now = clock.utc_now()
+        RunnerNode.objects.filter(name="silent").update(seen_at=now - timedelta(seconds=11))
+
+        first, second = nodes.runners_live(now=now)
+
+        assert (first.name, first.region, first.ready, first.failed_starts) == (
+            "node-a",
+            "",
+            {},
+            {},
+        )
+        assert (second.name, second.region) == ("node-b", "north")
+        assert second.ready == {7: 2, 8: 1}
+        assert second.failed_starts == {9: "No."}
+        assert second.instances_memory_mib == 4.0
+
     def test_keep_their_start_until_they_boot_again(self, intake: Intake, db: None) -> None:
         started = []
         for boot in ("b1", "b1", "b2"):
@@ -363,6 +415,17 @@ class TestRunners:
             started.append(RunnerNode.objects.get().started_at)
 
         assert started[0] == started[1] < started[2]
+
+
+def publish_revisions(count: int) -> int:
+    """Write so many revisions of the table; the newest."""
+    revision = 0
+    for number in range(count):
+        with transaction.atomic():
+            revision = table.revision_write(
+                rendered={f"test/{number}": table.Bodies(b"1", b"1")}, now=clock.utc_now()
+            )
+    return revision
 
 
 @pytest.mark.parametrize(
