@@ -19,6 +19,8 @@ class Job(StrEnum):
     VERSIONS_PRUNE = "functions.prune_versions"
     ARTIFACTS_COLLECT = "functions.collect_artifacts"
     TELEMETRY_PURGE = "runners.telemetry_purge"
+    DEPLOYMENTS_TICK = "deployments.tick"
+    DEPLOYMENTS_RECONCILE = "deployments.reconcile"
     EFFECTS_DELIVER = "deployments.deliver_effects"
     SOURCES_POLL = "deployments.poll_sources"
 
@@ -30,6 +32,7 @@ PERIODIC: dict[Job, float] = {
     Job.VERSIONS_PRUNE: 3_600.0,
     Job.ARTIFACTS_COLLECT: 3_600.0,
     Job.TELEMETRY_PURGE: 900.0,
+    Job.DEPLOYMENTS_TICK: 1.0,
     Job.EFFECTS_DELIVER: 1.0,
     Job.SOURCES_POLL: 1.0,
 }

@@ -11,6 +11,7 @@ from datetime import datetime
 
 from django.db import transaction
 
+from deployments import routes as deployment_routes
 from functions import routes as function_routes
 from hotswap.access import routes as access_routes
 from hotswap.core import clock
@@ -25,11 +26,13 @@ Render = Callable[[Collection[str]], Mapping[str, Bodies]]
 
 RENDERERS: dict[str, Render] = {
     "function": function_routes.render,
+    "split": deployment_routes.render,
     "token": access_routes.render_tokens,
     "key": access_routes.render_keys,
 }
 LISTERS: dict[str, Callable[[], Collection[str]]] = {
     "function": function_routes.names,
+    "split": deployment_routes.names,
     "token": access_routes.token_names,
     "key": access_routes.key_names,
 }

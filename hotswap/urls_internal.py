@@ -9,4 +9,5 @@ urlpatterns = [
     path("table", table_feed, name="internal-table"),
     path("artifacts/<str:sha256>", artifact, name="internal-artifact"),
     path("", include("runners.api.internal")),
+    path("", include("deployments.api.internal")),
 ]

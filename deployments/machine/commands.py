@@ -187,9 +187,7 @@ def _promote_full(view: View, said: str) -> Decision:
     if view.phase is Phase.SETTLING:
         return end(view, Phase.SUCCEEDED, said, counts_dropped=bool(view.stable_in_flight))
     if view.phase is Phase.PREPARING:
-        return replace(
-            stay(view, said), kind="promote-full.wanted", passed=frozenset({TO_THE_END})
-        )
+        return replace(stay(view, said), kind="promote-full.wanted", passed=frozenset({TO_THE_END}))
     return replace(promote(view, said), passed=_accepted(view))
 
 

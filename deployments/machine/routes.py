@@ -48,7 +48,7 @@ def _batch(step: Step, runners: Mapping[str, Runner], current: Route) -> Route:
     if len(runners) > 1:
         wanted = min(wanted, len(runners) - 1)
     order = sorted(runners, key=lambda name: (not current.runner_weights.get(name), name))
-    return Route(0, {name: step.weight for name in sorted(order[:wanted])})
+    return Route(0, dict.fromkeys(sorted(order[:wanted]), step.weight))
 
 
 def _waves(step: Step, runners: Mapping[str, Runner]) -> Route:

@@ -114,9 +114,7 @@ def release(view: View, reason: str) -> Decision:
         reason=reason,
         kind=_PHASE,
         clock=Clock.START if running else Clock.KEEP,
-        deadline_seconds=(
-            view.plan.progress_deadline_seconds if back is Phase.SHIFTING else None
-        ),
+        deadline_seconds=(view.plan.progress_deadline_seconds if back is Phase.SHIFTING else None),
     )
 
 
@@ -138,8 +136,8 @@ def failing(view: View) -> str:
         return ""
     if view.judgement is not None and view.judgement.verdict is Verdict.FAIL:
         return view.judgement.sentence
-    if view.breaches:
-        return f"An external source is over its limit: {'; '.join(view.breaches)}."
+    if view.sources == "breached":
+        return view.sources_sentence
     if view.failed_start and not any(r.candidate_ready for r in view.runners.values()):
         return f"No instance of the new version runs any more: {view.failed_start}"
     return ""
@@ -205,9 +203,7 @@ def _overdue(view: View) -> Decision | None:
         return hold(view, Held.IRREVERSIBLE, f"It takes too long. {_why_not_back(view)}")
     if view.phase is Phase.HELD:
         return roll_back(view, "It was held for as long as its plan allows.")
-    return roll_back(
-        view, f"The route was not taken by every gateway in {_deadline_text(view)}."
-    )
+    return roll_back(view, f"The route was not taken by every gateway in {_deadline_text(view)}.")
 
 
 def _deadline_text(view: View) -> str:
@@ -230,7 +226,10 @@ def _queued(view: View) -> Decision | None:
         return stay(view, view.freeze)
     if view.approval == "waiting":
         return Decision(
-            phase=Phase.AWAITING_APPROVAL, reason="It waits for approval.", kind=_PHASE
+            phase=Phase.AWAITING_APPROVAL,
+            reason="It waits for approval.",
+            kind=_PHASE,
+            deadline_seconds=view.approval_seconds or None,
         )
     return _prepare(view, "It is its turn.")
 
@@ -263,25 +262,30 @@ def _prepare(view: View, reason: str) -> Decision:
 
 
 def _preparing(view: View) -> Decision | None:
-    if view.is_gone or view.newer:
-        why = f"Deployment {view.newer} takes its place." if view.newer else "Its function is gone."
-        return end(view, Phase.CANCELLED, why)
     if refused := _refusal(view):
         return end(view, Phase.FAILED, refused)
     if view.failed_start:
         reason = f"The new version does not start, so it gets no traffic: {view.failed_start}"
         return end(view, Phase.FAILED, reason)
+    if view.is_gone:
+        return end(view, Phase.CANCELLED, "The function was deleted.")
+    if view.newer:
+        return end(view, Phase.CANCELLED, f"Deployment {view.newer} takes its place.")
     if view.freeze:
         return stay(view, view.freeze)
-    if asked := _ask(view, "confirm-rollout", "confirm-rollout"):
-        return asked
+    return _ask(view, "confirm-rollout", "confirm-rollout") or _warming(view)
+
+
+def _warming(view: View) -> Decision:
     if missing := _missing(view):
         if view.is_overdue:
             reason = f"It was not ready in {_deadline_text(view)}: {missing}"
             return end(view, Phase.FAILED, reason)
         return stay(view, missing)
-    if asked := _ask(view, "pre-rollout", "pre-rollout"):
-        return asked
+    return _ask(view, "pre-rollout", "pre-rollout") or _go(view)
+
+
+def _go(view: View) -> Decision:
     if view.is_first:
         return promote(view, "The alias served nothing before: nothing to compare with.")
     if TO_THE_END in view.passed:
@@ -343,16 +347,20 @@ def _hold_causes(view: View) -> Decision | None:
 def _cause(view: View) -> tuple[Held, str] | None:
     if view.freeze:
         return Held.FREEZE, view.freeze
-    if view.silent:
-        names = ", ".join(view.silent)
-        return Held.METRICS_STALE, f"No answer from {names}; nothing is decided without it."
-    if view.evidence_age is not None and view.evidence_age > STALE_SECONDS:
-        seconds = f"{view.evidence_age:.0f} s"
-        return Held.METRICS_STALE, f"A gateway has reported nothing for {seconds}."
+    if view.sources in ("stale", "signal"):
+        return Held.METRICS_STALE, view.sources_sentence
+    if _is_silent(view):
+        return Held.METRICS_STALE, f"A gateway has reported nothing for {STALE_SECONDS:g} s."
     judged = view.judgement
     if judged is not None and judged.verdict is Verdict.HELD and not view.prefers_candidate:
         return Held.SHARED_CAUSE, judged.sentence
     return None
+
+
+def _is_silent(view: View) -> bool:
+    if view.evidence_age is None:
+        return view.phase is Phase.OBSERVING and view.phase_seconds > STALE_SECONDS
+    return view.evidence_age > STALE_SECONDS
 
 
 def _replan(view: View) -> Decision | None:
@@ -368,8 +376,7 @@ def _observing(view: View) -> Decision | None:
     if judged is not None and judged.verdict is Verdict.INCONCLUSIVE:
         return _inconclusive(view, is_over=is_over, cause=judged.cause, sentence=judged.sentence)
     if not is_over:
-        left = view.step.hold_seconds - view.observed_seconds
-        return stay(view, f"It is observed for another {left:.0f} s.")
+        return stay(view, "It is being observed.")
     return _passed(view, judged.sentence if judged else f"{view.step.name}: its time is over.")
 
 
@@ -403,6 +410,8 @@ def _passed(view: View, reason: str) -> Decision:
     """A step is done: its gates, then the next step or promotion."""
     if not view.is_acked or view.evidence_age is None or view.evidence_age >= FRESH_SECONDS:
         return stay(view, "It waits for the newest reports of every gateway.")
+    if view.sources == "waiting":
+        return stay(view, view.sources_sentence)
     if gate := _gate(view):
         return gate
     if TO_THE_END not in view.passed and not any(
@@ -518,11 +527,10 @@ def _settling(view: View) -> Decision | None:
         return end(view, Phase.SUCCEEDED, "The alias serves its first version.")
     if view.newer:
         return end(view, Phase.SUCCEEDED, f"Promoted; deployment {view.newer} comes next.")
-    left = view.plan.keep_blue_seconds - view.observed_seconds
-    if left > 0:
-        return stay(view, f"The old version stays warm for another {left:.0f} s.")
+    if view.observed_seconds < view.plan.keep_blue_seconds:
+        return stay(view, "The old version stays warm, and one call brings it back.")
     if view.stable_in_flight and view.observed_seconds < view.drain_seconds:
-        return stay(view, f"{view.stable_in_flight} calls still run on the old version.")
+        return stay(view, "Calls still run on the old version.")
     reason = "Promoted, and the old version has ended its calls."
     return end(view, Phase.SUCCEEDED, reason, counts_dropped=bool(view.stable_in_flight))
 
@@ -536,15 +544,12 @@ def _rolling_back(view: View) -> Decision | None:
                 kind=_PHASE,
                 must_publish=True,
             )
-        return Decision(
-            phase=view.phase, reason="Not every gateway has the route yet.", must_publish=True
-        )
+        return Decision(phase=view.phase, must_publish=True)
     if not view.is_clock_running:
-        return Decision(phase=view.phase, reason="Every gateway is back.", clock=Clock.RESTART)
+        return Decision(phase=view.phase, clock=Clock.RESTART)
     is_late = view.observed_seconds >= view.drain_seconds
     if view.candidate_in_flight != 0 and not is_late:
-        calls = "Calls" if view.candidate_in_flight is None else f"{view.candidate_in_flight} calls"
-        return stay(view, f"{calls} may still run on the new version.")
+        return stay(view)
     last = Phase.SUPERSEDED if view.is_superseded else Phase.ROLLED_BACK
     # The reason of the rollback stays the reason of the attempt.
     return end(view, last, "", counts_dropped=bool(view.candidate_in_flight))

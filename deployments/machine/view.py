@@ -51,6 +51,7 @@ class View:
         is_gone: the function was deleted.
         freeze: why deployments may not advance now; "" they may.
         approval: "", "waiting", "enough" or "rejected", for the gate that is on now.
+        approval_seconds: how long a start waits for it.
         hooks: kinds that the environment has.
         answers: gate -> "pending", "ok", "refused" or "late"; a gate not asked is missing.
         runners: name -> live runner.
@@ -62,7 +63,8 @@ class View:
         candidate_in_flight, stable_in_flight: calls that run; None: a gateway has not said.
         evidence_age: seconds since the most silent live gateway reported; None: one never has.
         judgement: None: nothing is judged now.
-        breaches, silent: external sources over their limit; those without an answer.
+        sources: what external sources say together (`services.sources.Standing`): "ok",
+            "waiting" (nothing passes yet), "stale" or "signal" (hold), "breached" (fail).
         prefers_candidate: a stable version as bad as the candidate does not hold it up.
     """
 
@@ -91,6 +93,7 @@ class View:
     is_gone: bool = False
     freeze: str = ""
     approval: str = ""
+    approval_seconds: float = 0.0
     hooks: frozenset[str] = frozenset()
     answers: Mapping[str, str] = field(default_factory=dict)
 
@@ -105,8 +108,8 @@ class View:
 
     evidence_age: float | None = None
     judgement: Judgement | None = None
-    breaches: tuple[str, ...] = ()
-    silent: tuple[str, ...] = ()
+    sources: str = "ok"
+    sources_sentence: str = ""
     prefers_candidate: bool = False
 
     @property

@@ -10,6 +10,8 @@ from deployments.models.deployment import Deployment
 from deployments.states import TERMINAL, Held, Phase
 from hotswap.core.limits import BASIS_POINTS
 
+_OVER = sorted(TERMINAL)  # a set's order would make every migration another
+
 
 class Attempt(models.Model):
     """Where a deployment stands. Changed under its row lock only, by the database's clock.
@@ -19,6 +21,10 @@ class Attempt(models.Model):
         step_index: the step of the plan that is on now.
         epoch: rises with every change of the route; gateways take only larger ones.
         weight, runner_weights: the route in force (`hotswap.wire.rollouts.SplitRoute`).
+        routes: epoch -> `{"step", "shares"}`: the step it belongs to ("promoted" after the
+            last) and the chance of a call to be drawn for the candidate, by region.
+        warm: version number -> instances that every runner keeps ready.
+        wants_room: while it is queued, an attempt that runs makes room for it.
         phase_since: when this phase began.
         observing_since: when the last gateway acknowledged the step; None: clock stands.
         observed_seconds: what the clock had before it last stood.
@@ -50,6 +56,9 @@ class Attempt(models.Model):
     epoch = models.PositiveIntegerField(default=0)
     weight = models.PositiveIntegerField(default=0)
     runner_weights = models.JSONField(default=dict)
+    routes = models.JSONField(default=dict)
+    warm = models.JSONField(default=dict)
+    wants_room = models.BooleanField(default=False)
     salt = models.CharField(max_length=32)
     preview_key = models.CharField(max_length=64)
     slow_ms = models.PositiveIntegerField(default=0)
@@ -79,13 +88,13 @@ class Attempt(models.Model):
             # Waiting attempts may be many; one at a time may touch the route.
             models.UniqueConstraint(
                 fields=["function", "alias"],
-                condition=~Q(phase__in=[*TERMINAL, Phase.QUEUED]),
+                condition=~Q(phase__in=[*_OVER, Phase.QUEUED]),
                 name="attempt_one_active",
             ),
             models.CheckConstraint(condition=Q(weight__lte=BASIS_POINTS), name="attempt_weight"),
             models.CheckConstraint(
-                condition=Q(phase__in=[*TERMINAL], finished_at__isnull=False)
-                | (~Q(phase__in=[*TERMINAL]) & Q(finished_at__isnull=True)),
+                condition=Q(phase__in=_OVER, finished_at__isnull=False)
+                | (~Q(phase__in=_OVER) & Q(finished_at__isnull=True)),
                 name="attempt_finished",
             ),
             models.CheckConstraint(

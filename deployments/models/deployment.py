@@ -16,8 +16,9 @@ class Deployment(models.Model):
 
     Attributes:
         alias: also names the environment whose rules hold.
-        from_number: what the alias served when the deployment was made; None when the alias
-            served nothing. Rollback always goes there.
+        from_number: what the alias served when the newest attempt left the queue; None when
+            it served nothing. Rollback always goes there.
+        is_rollback: made by rolling back a finished one: freezes and approvals do not stop it.
         config: as the caller spelt it; `plan` is what its strategy compiled it to.
         digest: SHA-256 over what is approved: function, alias, versions with code hash and
             configuration, strategy and plan.
@@ -34,6 +35,7 @@ class Deployment(models.Model):
     to_version_id = models.BigIntegerField()
     to_number = models.PositiveIntegerField()
     reversible = models.BooleanField(default=True)
+    is_rollback = models.BooleanField(default=False)
     message = models.CharField(max_length=500, blank=True)
     digest = models.CharField(max_length=64)
     approvals_needed = models.PositiveSmallIntegerField(default=0)

@@ -59,13 +59,18 @@ class FailureSeen(models.Model):
 
 
 class GatewayState(models.Model):
-    """What one gateway last said of one attempt: its epoch, lease, and calls in flight."""
+    """What one gateway last said of one attempt: its epoch, lease, and calls in flight.
+
+    Attributes:
+        had_lease: it has had the lease of this epoch; then `has_lease` False means lost.
+    """
 
     attempt = models.ForeignKey(Attempt, models.CASCADE, related_name="gateways")
     node = models.CharField(max_length=128)
     boot = models.CharField(max_length=32)
     epoch = models.PositiveIntegerField()
     has_lease = models.BooleanField()
+    had_lease = models.BooleanField(default=False)
     in_flight = models.JSONField(default=dict, help_text="version id -> calls")
     seen_at = models.DateTimeField()
     previewed = models.BigIntegerField(default=0)

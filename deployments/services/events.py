@@ -67,9 +67,8 @@ def event_sha256(event: Event) -> str:
 
 def is_chain_whole(events: Iterable[Event]) -> bool:
     """Whether nothing was changed, left out or put between, given all events in order."""
-    previous, seq = "", 0
-    for event in events:
-        seq += 1
+    previous = ""
+    for seq, event in enumerate(events, 1):
         is_next = (event.seq, event.previous_sha256) == (seq, previous)
         if not is_next or event_sha256(event) != event.sha256:
             return False

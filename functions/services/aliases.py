@@ -6,9 +6,9 @@ from datetime import datetime
 from django.db import IntegrityError, transaction
 
 from functions import checks, selectors
-from functions.models import Alias, AliasTarget, Function, FunctionVersion
+from functions.models import Alias, AliasHold, AliasTarget, Function, FunctionVersion
 from hotswap.core import limits
-from hotswap.core.errors import AlreadyExists, InvalidInput
+from hotswap.core.errors import AlreadyExists, Conflict, InvalidInput
 from hotswap.db.rows import check_unchanged
 from hotswap.records import services as records
 
@@ -33,11 +33,13 @@ def alias_create(
     Raises:
         NotFound: no such function.
         AlreadyExists: the function has an alias of this name.
+        Conflict: a deployment is about to make it.
         InvalidInput: a bad name, weights that do not sum to 10,000, or an unknown version.
     """
     function = selectors.function_lock(name=function_name)
     checks.check_alias_name(name)
     _check_description(description)
+    _check_free(function, name)
     try:
         with transaction.atomic():
             alias = Alias.objects.create(
@@ -69,12 +71,15 @@ def alias_update(
 
     Raises:
         NotFound: no such function or alias.
+        Conflict: a deployment is moving it.
         InvalidInput: as `alias_create`.
         StaleRow: the alias is in none of the expected states.
     """
     function = selectors.function_lock(name=function_name)
     alias = selectors.alias_get(function=function, name=name)
     check_unchanged(alias, expected)
+    if weights is not None:
+        _check_free(function, name)
     if description is not None:
         _check_description(description)
         alias.description = description
@@ -97,12 +102,43 @@ def alias_delete(
     now: datetime,
     expected: Collection[str] | None = None,
 ) -> None:
-    """Remove an alias; its versions stay. Raises NotFound, StaleRow."""
+    """Remove an alias; its versions stay. Raises NotFound, StaleRow, Conflict as an update."""
     function = selectors.function_lock(name=function_name)
     alias = selectors.alias_get(function=function, name=name)
     check_unchanged(alias, expected)
+    _check_free(function, name)
     _record(function, alias, verb="alias.delete", actor=actor, now=now, weights=None)
     alias.delete()
+
+
+def alias_put(
+    *, function: Function, name: str, weights: Weights, actor: str, now: datetime
+) -> Alias:
+    """Make or move an alias of a locked function; called by services that hold it."""
+    alias, is_new = Alias.objects.get_or_create(
+        function=function, name=name, defaults={"created_at": now, "updated_at": now}
+    )
+    targets = alias.targets.values_list("version__number", "weight_bps")
+    if not is_new:
+        if dict(targets) == dict(weights):
+            return alias
+        alias.targets.all().delete()
+        alias.row_version += 1
+        alias.updated_at = now
+        alias.save(update_fields=["row_version", "updated_at"])
+    _point(alias, function, weights)
+    verb = "alias.create" if is_new else "alias.update"
+    _record(function, alias, verb=verb, actor=actor, now=now, weights=weights)
+    return alias
+
+
+def _check_free(function: Function, name: str) -> None:
+    hold = AliasHold.objects.filter(function=function, name=name).first()
+    if hold is not None:
+        raise Conflict(
+            f"Alias {name} is being moved by {hold.holder}; abort it, or wait until it is done.",
+            holder=hold.holder,
+        )
 
 
 def _point(alias: Alias, function: Function, weights: Weights) -> None:

@@ -6,7 +6,7 @@ from datetime import datetime
 from django.db import transaction
 
 from functions import packages, selectors
-from functions.models import Function, FunctionVersion
+from functions.models import Function, FunctionVersion, VersionPin
 from functions.packages import Package
 from functions.services.artifacts import artifact_keep, artifact_touch
 from functions.services.functions import (
@@ -114,7 +114,8 @@ def version_delete(*, name: str, version: str, actor: str, now: datetime) -> Non
 
     Raises:
         NotFound: no such function or version.
-        Conflict: an alias leads to it (named in `extras["aliases"]`), or it is the newest.
+        Conflict: an alias leads to it (named in `extras["aliases"]`), a deployment needs it,
+            or it is the newest.
     """
     function = selectors.function_lock(name=name)
     doomed = selectors.version_get(function=function, version=version)
@@ -124,6 +125,11 @@ def version_delete(*, name: str, version: str, actor: str, now: datetime) -> Non
         raise Conflict(
             f"Version v{doomed.number} is in use by alias {names}; move it first.", aliases=aliases
         )
+    if pin := VersionPin.objects.filter(version=doomed).first():
+        raise Conflict(
+            f"Version v{doomed.number} is needed by {pin.holder} until it is done.",
+            holder=pin.holder,
+        )
     if doomed.number == function.last_number or not _has_newer(function, doomed):
         raise Conflict(f"Version v{doomed.number} is $LATEST; upload a newer one first.")
     number = doomed.number
@@ -132,7 +138,7 @@ def version_delete(*, name: str, version: str, actor: str, now: datetime) -> Non
 
 
 def versions_prune(*, keep: int, now: datetime) -> int:
-    """Delete what exceeds the newest `keep` versions of a function and no alias uses.
+    """Delete what exceeds the newest `keep` versions of a function and nothing uses.
 
     Returns:
         How many versions went.
@@ -150,6 +156,7 @@ def _prune(*, name: str, keep: int, now: datetime) -> int:
     doomed = FunctionVersion.objects.filter(
         function=function,
         alias_targets=None,
+        pins=None,
         id__in=list(newest.values_list("id", flat=True)[keep:]),
     )
     numbers = sorted(doomed.values_list("number", flat=True))

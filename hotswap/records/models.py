@@ -84,7 +84,7 @@ class RoutingEntry(models.Model):
     class Meta:
         constraints = [
             models.CheckConstraint(
-                condition=Q(is_deleted=True) | ~Q(gateway_sha256=""),
+                condition=Q(is_deleted=True) | ~Q(gateway_sha256="") | ~Q(runner_sha256=""),
                 name="routing_entry_live_has_body",
             ),
         ]

@@ -5,7 +5,7 @@ feed sends the entries above the revision a process already has, so that one dep
 among ten thousand functions sends one entry. `digest` over all entries is checked after
 every change: a process whose digest differs asks for the whole table again.
 
-Keys: `function/<name>`, `token/<sha256 hex>`, `key/<key id>`.
+Keys: `function/<name>`, `split/<function>/<alias>`, `token/<sha256 hex>`, `key/<key id>`.
 """
 
 import hashlib

@@ -26,7 +26,8 @@ class ReportSeen(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["channel", "node", "boot"], name="report_seen_process"),
             models.CheckConstraint(
-                condition=models.Q(channel__in=["calls", "logs"]), name="report_seen_channel"
+                condition=models.Q(channel__in=["calls", "evidence", "logs"]),
+                name="report_seen_channel",
             ),
         ]
 

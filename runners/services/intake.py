@@ -57,7 +57,9 @@ def calls_apply(*, report: GatewayReport, now: datetime) -> Applied:
     """
     try:
         with transaction.atomic(durable=True):
-            claim = _claim("calls", report, now)
+            claim = report_claim(
+                channel="calls", node=report.node, boot=report.boot, seq=report.seq, now=now
+            )
             if claim is None:
                 return Applied(repeated=True)
             ids = {item.version_id for item in report.counts}
@@ -81,7 +83,9 @@ def logs_apply(*, report: LogReport, now: datetime) -> Applied:
     """
     try:
         with transaction.atomic(durable=True):
-            claim = _claim("logs", report, now)
+            claim = report_claim(
+                channel="logs", node=report.node, boot=report.boot, seq=report.seq, now=now
+            )
             if claim is None:
                 return Applied(repeated=True)
             owners = functions.version_owners(ids={line.version_id for line in report.lines})
@@ -92,9 +96,14 @@ def logs_apply(*, report: LogReport, now: datetime) -> Applied:
     return Applied(unknown=unknown, last_seqs=last_seqs)
 
 
-def _claim(channel: str, report: GatewayReport | LogReport, now: datetime) -> int | None:
+def report_claim(*, channel: str, node: str, boot: str, seq: int, now: datetime) -> int | None:
+    """Claim a report's number in the caller's transaction; waits for one that does so now.
+
+    Returns:
+        Id of the claim, or None when the number, or a later one, was taken before.
+    """
     with connection.cursor() as cursor:
-        cursor.execute(_CLAIM, [channel, report.node, report.boot, report.seq, now])
+        cursor.execute(_CLAIM, [channel, node, boot, seq, now])
         row = cursor.fetchone()
     return row[0] if row else None
 
