@@ -65,7 +65,7 @@ class Mirror:
         if (
             self._mirrors.in_flight >= MIRRORED_MAX
             or len(body) > MIRROR_MAX_BYTES
-            or self._link.transport is None
+            or self._link.over.is_set()
         ):
             return
         self._answer = (status, body)
