@@ -246,7 +246,7 @@ REST_FRAMEWORK = {
 
 SPECTACULAR_SETTINGS = {
     "TITLE": "HotSwap",
-    "DESCRIPTION": "Functions, versions, aliases and invocations.",
+    "DESCRIPTION": "Functions, versions, aliases, invocations and deployments.",
     "VERSION": __version__,
     "OAS_VERSION": "3.1.0",
     "SERVE_INCLUDE_SCHEMA": False,
@@ -255,6 +255,11 @@ SPECTACULAR_SETTINGS = {
     "SCHEMA_PATH_PREFIX": "/api/v1/",
     "SCHEMA_PATH_PREFIX_TRIM": False,
     "COMPONENT_SPLIT_REQUEST": True,
+    "ENUM_NAME_OVERRIDES": {
+        "StepState": "deployments.api.serializers.STEP_STATES",
+        "OnInconclusive": "deployments.types.OnInconclusive",
+        "NodeState": "runners.types.NodeState",
+    },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
         "hotswap.api.invocation_schema.add_invocations",

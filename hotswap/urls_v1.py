@@ -9,5 +9,6 @@ urlpatterns = [
     path("", include("hotswap.access.urls")),
     path("", include("functions.api.urls")),
     path("", include("runners.api.urls")),
+    path("", include("deployments.api.urls")),
     path("", include("deployments.api.rules_urls")),
 ]

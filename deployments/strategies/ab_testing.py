@@ -12,6 +12,8 @@ HOLD_SECONDS: Final = 3_600.0
 HALF: Final[Bps] = ALL // 2
 VERSION: Final = re.compile(r"[vV]?([1-9][0-9]{0,8})")
 
+_NOTHING_SERVED: Final = "The alias serves no version yet, so there is nothing to compare with."
+
 
 @strategies.register(Strategy.AB_TESTING)
 def plan(settings: Settings, target: Target) -> Plan:
@@ -34,7 +36,7 @@ def plan(settings: Settings, target: Target) -> Plan:
     )
 
 
-def candidate_of(config: Mapping[str, object], stable: int) -> int:
+def candidate_of(config: Mapping[str, object], stable: int | None) -> int:
     """Number of the arm that the alias does not serve now.
 
     Raises:
@@ -43,7 +45,9 @@ def candidate_of(config: Mapping[str, object], stable: int) -> int:
     settings = Settings(config)
     arms = [_version(settings, "versionA"), _version(settings, "versionB")]
     others = [number for number in arms if number and number != stable]
-    if all(arms) and len(others) != 1:
+    if stable is None:
+        settings.fault("versionA", _NOTHING_SERVED)
+    elif all(arms) and len(others) != 1:
         settings.fault("versionA", f"One of both must be v{stable}, which the alias serves now.")
     settings.refuse()
     return others[0]
@@ -79,7 +83,7 @@ def _split(settings: Settings, arms: list[int]) -> dict[int, Bps]:
 
 def _arms_text(target: Target) -> str:
     if target.stable is None:
-        return "The alias serves no version yet, so there is nothing to compare with."
+        return _NOTHING_SERVED
     return (
         f"One must be v{target.stable}, which the alias serves now, and the other the version "
         f"that is deployed, v{target.candidate}."

@@ -383,6 +383,8 @@ class TestABTesting:
         assert candidate_of(PATTERN_4, stable=2) == 1
         with pytest.raises(InvalidInput, match="versionA: One of both must be v7"):
             candidate_of(PATTERN_4, stable=7)
+        with pytest.raises(InvalidInput, match="versionA: The alias serves no version yet"):
+            candidate_of(PATTERN_4, stable=None)
         with pytest.raises(InvalidInput, match="versionB: It must name a version"):
             candidate_of({"versionA": "v1"}, stable=1)
 
