@@ -257,8 +257,9 @@ SPECTACULAR_SETTINGS = {
     "COMPONENT_SPLIT_REQUEST": True,
     "ENUM_NAME_OVERRIDES": {
         "StepState": "deployments.api.serializers.STEP_STATES",
-        "OnInconclusive": "deployments.types.OnInconclusive",
-        "NodeState": "runners.types.NodeState",
+        "OnInconclusive": "deployments.api.serializers.INCONCLUSIVE",
+        "NodeState": ["online", "degraded", "offline"],
+        "ReadingState": ["ok", "waiting", "stale", "signal", "breached"],
     },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",

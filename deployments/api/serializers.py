@@ -24,6 +24,7 @@ REASON_MAX: Final = 500
 MESSAGE_MAX: Final = 500
 DEFAULT_ALIAS: Final = "production"
 STEP_STATES: Final = ["next", "current", "done", "skipped", "stopped", "never"]
+INCONCLUSIVE: Final = [str(word) for word in OnInconclusive]
 
 _BEFORE: Final = frozenset({Phase.QUEUED, Phase.AWAITING_APPROVAL, Phase.PREPARING})
 _BEHIND: Final = frozenset({Phase.PROMOTING, Phase.SETTLING, Phase.SUCCEEDED})
@@ -204,8 +205,8 @@ class PoliciesOut(serializers.Serializer[Any]):
     mirror = serializers.IntegerField(help_text="basis points")
     holdTimeout = DurationField(source="hold_timeout_seconds", help_text="PT0S: never")
     progressDeadline = DurationField(source="progress_deadline_seconds")
-    onInconclusive = serializers.ChoiceField(source="on_inconclusive", choices=[*OnInconclusive])
-    afterExtensions = serializers.ChoiceField(source="after_extensions", choices=[*OnInconclusive])
+    onInconclusive = serializers.ChoiceField(source="on_inconclusive", choices=INCONCLUSIVE)
+    afterExtensions = serializers.ChoiceField(source="after_extensions", choices=INCONCLUSIVE)
     extensions = serializers.IntegerField()
     hasBarrier = serializers.BooleanField(source="has_barrier")
 
