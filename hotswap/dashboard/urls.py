@@ -5,6 +5,7 @@ from django.urls import path
 
 from hotswap.dashboard.views import (
     account,
+    deployments,
     function,
     function_actions,
     functions,
@@ -28,6 +29,9 @@ urlpatterns = [
     path("runners", runners.runner_list, name="runners"),
     path("problems", problems.problem_list, name="problems"),
     path("problems/<slug:slug>", problems.problem, name="problem"),
+    path("deployments", deployments.deployment_list, name="deployments"),
+    path("deployments/<uuid:id>", deployments.deployment, name="deployment"),
+    path("deployments/<uuid:id>/command", deployments.command, name="deployment-command"),
     # A function may be called "new", so that page is not below /functions.
     path("functions", functions.function_list, name="functions"),
     path("new", functions.function_new, name="function-new"),
@@ -41,6 +45,8 @@ urlpatterns = [
     path(f"{_ONE}/test", testing.test, name="function-test"),
     path(f"{_ONE}/test-stream", testing.test_stream, name="function-test-stream"),
     path(f"{_ONE}/events", testing.events, name="function-events"),
+    path(f"{_ONE}/deploy", deployments.deployment_new, name="deployment-new"),
+    path(f"{_ONE}/deploy/preview", deployments.preview, name="deployment-preview"),
     path(f"{_ONE}/configure", function_actions.configure, name="function-configure"),
     path(f"{_ONE}/delete", function_actions.delete, name="function-delete"),
     path(f"{_ONE}/restore", functions.function_restore, name="function-restore"),

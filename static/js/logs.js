@@ -3,6 +3,7 @@
 
 import { get } from "./api.js";
 import { $, debounced, make, pageData } from "./dom.js";
+import { Socket } from "./sockets.js";
 import { clockTime } from "./times.js";
 
 const setup = pageData("setup");
@@ -10,8 +11,6 @@ const KEPT = 20_000;
 const LINE_PX = 20;
 const SPARE = 12;
 const OLDER_LINES = 500;
-const RETRY_MS = [500, 1000, 2000, 4000, 8000, 15_000];
-const SILENT_MS = 40_000; // two heartbeats and a bit
 
 const box = $("#log");
 const space = $("#log-space");
@@ -25,9 +24,6 @@ let waiting = [];
 let cursor = null;
 let isPaused = false;
 let forgotten = 0;
-let tries = 0;
-let heardAt = 0;
-let socket = null;
 let hasOlder = true;
 let isFetching = false;
 
@@ -157,34 +153,12 @@ const takes = {
     const count = message.count.toLocaleString("en");
     add([{ level: "GAP", text: `${count} lines left out: this page could not keep up. The API has them.` }]);
   },
-  problem: (message) => {
-    say("bad", message.detail);
-    tries = RETRY_MS.length - 1;
-  },
 };
 
-function connect() {
-  const scheme = location.protocol === "https:" ? "wss" : "ws";
+function address() {
   const after = cursor === null ? "" : `?after=${cursor}`;
-  socket = new WebSocket(`${scheme}://${location.host}/ws/functions/${encodeURIComponent(setup.function)}/logs${after}`);
-  heardAt = Date.now();
-  socket.addEventListener("message", (event) => {
-    heardAt = Date.now();
-    const message = JSON.parse(event.data);
-    if (message.type === "ready") tries = 0;
-    takes[message.type]?.(message);
-  });
-  socket.addEventListener("close", () => {
-    const wait = RETRY_MS[Math.min(tries, RETRY_MS.length - 1)];
-    tries += 1;
-    say("warn", `Reconnecting, try ${tries}…`);
-    setTimeout(connect, wait);
-  });
+  return `/ws/functions/${encodeURIComponent(setup.function)}/logs${after}`;
 }
-
-setInterval(() => {
-  if (Date.now() - heardAt > SILENT_MS) socket.close();
-}, 5000);
 
 // Controls
 
@@ -216,4 +190,4 @@ box.addEventListener(
 );
 
 draw(true);
-connect();
+new Socket(address, takes, say);

@@ -9,6 +9,7 @@ from django.urls import reverse
 from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_GET
 
+from deployments import selectors as deployments
 from functions import checks
 from functions import selectors as functions
 from functions.types import Configuration
@@ -16,6 +17,7 @@ from hotswap import config
 from hotswap.core import clock, limits
 from hotswap.core.errors import NotFound
 from hotswap.dashboard import selectors
+from hotswap.dashboard.deployment_pages import row_of
 from hotswap.dashboard.guard import draw, page
 from hotswap.dashboard.paging import page_of
 from runners.selectors import invocations, logs, nodes
@@ -44,10 +46,14 @@ CHARTS = (
 def _frame(name: str, tab: str) -> dict[str, Any]:
     """What every tab shows: the function's head and the tabs."""
     function = functions.function_get(name=name)
+    running = deployments.rollouts_by_alias(function_ids=[function.id])
     return {
         "section": "functions",
         "function": function,
         "aliases": list(function.aliases.all()),
+        "rollouts": [
+            row_of(attempt.deployment, attempt, function=name) for attempt in running.values()
+        ],
         "tabs": [(each, title, reverse(each, args=[name])) for each, title in TABS],
         "tab": tab,
     }
@@ -86,9 +92,11 @@ def versions(request: HttpRequest, name: str) -> HttpResponseBase:
     found = functions.version_list(function=frame["function"]).defer("environment")
     part = page_of(found, order=("-number", "-id"), cursor=request.GET.get("cursor", ""))
     numbers = [version.number for version in found.order_by("-number")[:100]]
+    rolling = {row.alias: row for row in frame["rollouts"]}
     context = frame | {
         "rows": part.rows,
         "next": part.next_cursor,
+        "cards": [(alias, rolling.get(alias.name)) for alias in frame["aliases"]],
         "setup": {
             "function": name,
             "versions": numbers,

@@ -7,15 +7,19 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.views.decorators.http import require_GET
 
+from deployments import selectors as deployments
+from deployments.api.filters import DeploymentFilter
 from functions import selectors as functions
 from functions import starters
 from hotswap.core import clock
 from hotswap.dashboard import selectors
+from hotswap.dashboard.deployment_pages import Row, row_of
 from hotswap.dashboard.guard import draw, page
 from runners.selectors import usage
 
 ACTIVITY_MINUTES = 60
 RECENT = 8
+ROLLOUTS_MAX = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +50,23 @@ def overview(request: HttpRequest) -> HttpResponseBase:
         "steps": [] if all(step.is_done for step in steps) else steps,
         "busiest": _busiest(now),
         "starter": starters.all_starters()[0],
+        "waiting": [
+            row_of(attempt.deployment, attempt, function=attempt.function.name)
+            for attempt in deployments.waiting_for_person()
+        ],
+        "running": _running(),
     }
     return draw(request, "portal/overview.html", context, partial="portal/_overview.html")
+
+
+def _running() -> list[Row]:
+    """Rollouts that go on by themselves, the newest first."""
+    found = DeploymentFilter({"active": "true"}, queryset=deployments.deployment_list()).qs
+    rows = [
+        row_of(each, deployments.attempt_current(each), function=each.function.name)
+        for each in found[:ROLLOUTS_MAX]
+    ]
+    return [row for row in rows if not row.needs_person]
 
 
 def _busiest(now: datetime) -> list[tuple[str, usage.Usage]]:
