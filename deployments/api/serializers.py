@@ -435,6 +435,7 @@ class EventOut(serializers.ModelSerializer[Event]):
     """What happened, who did it and why. Each event names the one before by its hash."""
 
     attempt = serializers.IntegerField(source="attempt.number")
+    attemptId = serializers.UUIDField(source="attempt_id", help_text="a part of what is hashed")
     fromPhase = serializers.CharField(source="from_phase")
     toPhase = serializers.CharField(source="to_phase")
     detail = serializers.DictField()
@@ -444,6 +445,7 @@ class EventOut(serializers.ModelSerializer[Event]):
         model = Event
         fields = [
             "attempt",
+            "attemptId",
             "seq",
             "at",
             "actor",
