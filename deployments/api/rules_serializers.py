@@ -1,4 +1,4 @@
-"""Environments, freezes, approvals, and metrics as the API shows and takes them."""
+"""Environments, freezes, approvals and metrics as the API shows and takes them."""
 
 from typing import Any
 

@@ -32,11 +32,6 @@ urlpatterns = [
     ),
     path("metrics/<str:metric>", MetricViewSet.as_view({"post": "create"}), name="metrics"),
     path(
-        f"{_SAID}/approvals",
-        DeploymentRulesViewSet.as_view({"get": "approvals"}),
-        name="deployment-approvals",
-    ),
-    path(
         f"{_SAID}/readings",
         DeploymentRulesViewSet.as_view({"get": "readings"}),
         name="deployment-readings",

@@ -1,4 +1,4 @@
-"""Environments, freezes, approvals and metrics over HTTP."""
+"""Environments, freezes and metrics over HTTP."""
 
 from typing import ClassVar
 from uuid import UUID
@@ -12,7 +12,7 @@ from rest_framework.response import Response
 from deployments.api import rules_serializers as serializers
 from deployments.models import FreezeWindow
 from deployments.rules import Rules
-from deployments.services import approvals, business, environments, freezes, sources
+from deployments.services import business, environments, freezes, sources
 from hotswap.api.concurrency import expected, tagged
 from hotswap.api.pagination import CursorPages
 from hotswap.api.permissions import SESSION_SCOPE, granted
@@ -171,19 +171,12 @@ class MetricViewSet(ApiViewSet):
 
 
 class DeploymentRulesViewSet(ApiViewSet):
-    """What people, sources and programs have said of one deployment."""
+    """What sources and programs have said of one deployment."""
 
     scopes: ClassVar = {
-        "approvals": "deployments:read",
         "readings": "deployments:read",
         "comparison": "deployments:read",
     }
-
-    @extend_schema(responses=serializers.ApprovalsOut)
-    def approvals(self, request: Request, deployment_id: UUID) -> Response:
-        """Who has approved or rejected, at the gate where the deployment stands."""
-        state = approvals.approval_get(deployment_id=deployment_id)
-        return Response(serializers.ApprovalsOut(state).data)
 
     @extend_schema(responses=serializers.ReadingsOut)
     def readings(self, request: Request, deployment_id: UUID) -> Response:

@@ -69,14 +69,6 @@ def approval_state(*, deployment: Deployment) -> ApprovalState:
     )
 
 
-def approval_get(*, deployment_id: UUID) -> ApprovalState:
-    """The same by the deployment's id; raises NotFound."""
-    deployment = Deployment.objects.filter(id=deployment_id).first()
-    if deployment is None:
-        raise NotFound(f"There is no deployment {deployment_id}.")
-    return approval_state(deployment=deployment)
-
-
 def is_waiting(*, attempt: Attempt) -> bool:
     """Whether somebody's word would change anything now."""
     if attempt.phase == Phase.AWAITING_APPROVAL:

@@ -294,7 +294,7 @@ def _tell(attempt: Attempt, effect: Effect, now: datetime) -> None:
         },
     )
     if effect.gate:
-        Attempt.objects.filter(id=attempt.id).update(due_at=now)
+        Attempt.objects.filter(id=attempt.id, due_at__gt=now).update(due_at=now)
 
 
 WORDS: Final = {
