@@ -166,14 +166,17 @@ class Upstream:
         return self._least_busy()
 
     def _least_busy(self) -> RunnerLink:
-        links = [link for link in self._links if not link.is_broken]
+        links = self._links
         if not links:
             raise Unavailable("no runner is connected to this gateway; try again in a second")
-        self._turn += 1
-        best = links[self._turn % len(links)]
+        self._turn = turn = (self._turn + 1) % len(links)
+        best = links[turn]
         for link in links:
             if link.in_flight < best.in_flight:
                 best = link
+        if best.is_broken:  # it will say so itself in a moment; nothing was written to it
+            self.leave(best)
+            return self.link()
         return best
 
     # Told by links
