@@ -9,7 +9,7 @@ from uuid import UUID
 
 from django.db.models import OuterRef, Prefetch, QuerySet, Subquery, Sum
 
-from deployments.machine import Stand, legal
+from deployments.machine import legal, stand
 from deployments.models import Approval, Attempt, Deployment, Event, Evidence, GatewayState
 from deployments.states import TERMINAL, Command, Held, Phase
 from deployments.strategies.base import plan_load
@@ -94,19 +94,15 @@ def attempt_current(deployment: Deployment) -> Attempt:
 def commands_allowed(attempt: Attempt) -> list[Command]:
     """What a person may ask for now; no other button should be shown."""
     deployment = attempt.deployment
-    steps = plan_load(deployment.plan).steps
-    index = min(attempt.step_index, len(steps) - 1)
-    passed = set(attempt.gates_passed)
-    here = steps[index].gate == "approval" and f"step-{index}" not in passed
-    later = any(step.gate == "approval" for step in steps[index + 1 :])
     return legal(
-        Stand(
+        stand(
+            plan=plan_load(deployment.plan),
+            step_index=attempt.step_index,
+            passed=attempt.gates_passed,
             phase=Phase(attempt.phase),
             held=Held(attempt.held_reason) if attempt.held_reason else None,
             held_from=Phase(attempt.held_from) if attempt.held_from else None,
             is_first=deployment.from_number is None,
-            needs_word=here or later,
-            waits_for_word=here and attempt.held_reason == Held.GATE,
         )
     )
 

@@ -1,6 +1,6 @@
 """What an attempt does next: pure decisions over a snapshot, one per tick."""
 
-from deployments.machine.commands import Stand, command, legal, refusal, stand_of
+from deployments.machine.commands import Stand, command, legal, refusal, stand, stand_of
 from deployments.machine.routes import is_leased, route_of, shares
 from deployments.machine.rules import decide
 from deployments.machine.view import Clock, Decision, Move, Route, Runner, View
@@ -20,5 +20,6 @@ __all__ = [
     "refusal",
     "route_of",
     "shares",
+    "stand",
     "stand_of",
 ]

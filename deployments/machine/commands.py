@@ -1,6 +1,6 @@
 """What persons may ask for in each phase, and the move that follows."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -11,6 +11,7 @@ from deployments.machine.rules import (
     advance,
     end,
     failing,
+    gate_name,
     gate_of,
     hold,
     promote,
@@ -20,6 +21,7 @@ from deployments.machine.rules import (
 )
 from deployments.machine.view import Clock, Decision, View
 from deployments.states import TERMINAL, Command, Held, Phase
+from deployments.types import Plan
 from hotswap.core.errors import IllegalTransition
 
 _P, _C = Phase, Command
@@ -59,16 +61,16 @@ class Stand:
     """The facts of an attempt that decide which commands are legal.
 
     Attributes:
-        needs_word: the step that is on, or a later one, waits for approvals not yet given.
-        waits_for_word: that one gate is what holds it now.
+        is_gated: the step that is on ends at a gate for approvals not yet given.
+        is_gated_later: or a later step does.
     """
 
     phase: Phase
     held: Held | None = None
     held_from: Phase | None = None
     is_first: bool = False
-    needs_word: bool = False
-    waits_for_word: bool = False
+    is_gated: bool = False
+    is_gated_later: bool = False
 
 
 def legal(stand: Stand) -> list[Command]:
@@ -81,11 +83,11 @@ def legal(stand: Stand) -> list[Command]:
             found -= _ONWARD
         if stand.held_from is Phase.SHIFTING:
             found -= {Command.PROMOTE}
-    if stand.waits_for_word:
+    if stand.is_gated and stand.held is Held.GATE:
         found |= {Command.APPROVE, Command.REJECT}
-        found -= {Command.PROMOTE}
-    if stand.needs_word and stand.phase is not Phase.SETTLING:
-        found -= {Command.PROMOTE_FULL}
+    if stand.phase is not Phase.SETTLING:  # nobody goes past a gate that waits for others
+        found -= {Command.PROMOTE} if stand.is_gated else set()
+        found -= {Command.PROMOTE_FULL} if stand.is_gated or stand.is_gated_later else set()
     if stand.is_first and stand.phase not in (
         Phase.QUEUED, Phase.AWAITING_APPROVAL, Phase.PREPARING,
     ):  # fmt: skip
@@ -95,15 +97,37 @@ def legal(stand: Stand) -> list[Command]:
 
 def stand_of(view: View) -> Stand:
     """The part of a view that `legal` needs."""
-    later = view.plan.steps[view.step_index + 1 :]
-    here = view.step.gate == "approval" and gate_of(view) not in view.passed
-    return Stand(
+    return stand(
+        plan=view.plan,
+        step_index=view.step_index,
+        passed=view.passed,
         phase=view.phase,
         held=view.held,
         held_from=view.held_from,
         is_first=view.is_first,
-        needs_word=here or any(step.gate == "approval" for step in later),
-        waits_for_word=view.held is Held.GATE and here,
+    )
+
+
+def stand(
+    *,
+    plan: Plan,
+    step_index: int,
+    passed: Collection[str],
+    phase: Phase,
+    held: Held | None,
+    held_from: Phase | None,
+    is_first: bool,
+) -> Stand:
+    """Where an attempt with this plan stands."""
+    later = plan.steps[step_index + 1 :]
+    here = plan.steps[step_index].gate == "approval"
+    return Stand(
+        phase=phase,
+        held=held,
+        held_from=held_from,
+        is_first=is_first,
+        is_gated=here and gate_name(step_index) not in passed,
+        is_gated_later=any(step.gate == "approval" for step in later),
     )
 
 
@@ -120,7 +144,7 @@ def command(view: View, wanted: Command, *, actor: str, reason: str = "") -> Dec
     if _is_done(view, wanted):
         return stay(view, view.phase)
     allowed = legal(stand_of(view))
-    if wanted not in allowed:
+    if wanted not in allowed or view.phase in TERMINAL:
         raise refusal(view.phase, wanted, allowed)
     if wanted in (*_ONWARD, Command.RESUME):
         _check_onward(view, wanted)
@@ -155,6 +179,12 @@ def _check_onward(view: View, wanted: Command) -> None:
     reason = failing(view)
     if reason and view.may_roll_back:
         raise IllegalTransition(f"The new version is failing and will be rolled back: {reason}")
+    if (
+        wanted in _ONWARD
+        and view.phase is not Phase.PREPARING
+        and not any(runner.candidate_ready for runner in view.runners.values())
+    ):
+        raise IllegalTransition("No instance of the new version is ready to take calls.")
     if view.freeze and wanted is not Command.RESUME:
         raise IllegalTransition(f"{view.freeze} Rolling back is possible.")
 

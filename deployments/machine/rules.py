@@ -377,6 +377,9 @@ def _observing(view: View) -> Decision | None:
         return _inconclusive(view, is_over=is_over, cause=judged.cause, sentence=judged.sentence)
     if not is_over:
         return stay(view, "It is being observed.")
+    if judged is not None and judged.verdict is Verdict.FAIL:  # the risk was accepted, once
+        gate = _gate(view)
+        return gate or hold(view, Held.IRREVERSIBLE, f"{judged.sentence} A person must promote it.")
     return _passed(view, judged.sentence if judged else f"{view.step.name}: its time is over.")
 
 
@@ -430,7 +433,12 @@ def advance(view: View, reason: str) -> Decision:
 
 def gate_of(view: View) -> str:
     """Name of the gate behind the step that is on, as approvals and events name it."""
-    return f"step-{view.step_index}"
+    return gate_name(view.step_index)
+
+
+def gate_name(step_index: int) -> str:
+    """As `gate_of`."""
+    return f"step-{step_index}"
 
 
 def _gate(view: View) -> Decision | None:
@@ -525,6 +533,10 @@ def _promoting(view: View) -> Decision | None:
 def _settling(view: View) -> Decision | None:
     if view.is_first:
         return end(view, Phase.SUCCEEDED, "The alias serves its first version.")
+    if not view.is_acked:  # a gateway came back with an old copy of the table
+        return Decision(
+            phase=view.phase, reason="Not every gateway has the route yet.", must_publish=True
+        )
     if view.newer:
         return end(view, Phase.SUCCEEDED, f"Promoted; deployment {view.newer} comes next.")
     if view.observed_seconds < view.plan.keep_blue_seconds:

@@ -6,6 +6,7 @@ the other leaves.
 """
 
 import logging
+from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
@@ -27,9 +28,10 @@ MOVES_MAX: Final = 4
 DUE_MAX: Final = 200
 
 
-def tick() -> int:
-    """Reconcile every attempt that is due. Returns how many were."""
-    due = Attempt.objects.filter(due_at__lte=Now()).order_by("due_at")
+def tick(*, late_seconds: float = 0.0) -> int:
+    """Reconcile every attempt that has been due for so long. Returns how many were."""
+    late = timedelta(seconds=late_seconds)
+    due = Attempt.objects.filter(due_at__lte=Now() - late).order_by("due_at")
     ids = list(due.values_list("id", flat=True)[:DUE_MAX])
     for attempt_id in ids:
         try:
