@@ -3,7 +3,10 @@
 import hashlib
 import hmac
 import json
+import threading
 from datetime import timedelta
+from http.server import HTTPServer
+from pathlib import Path
 
 import pytest
 
@@ -110,6 +113,43 @@ class TestC80Signature:
         reader = client("deployments:read", username="bob")
 
         assert reader.get(f"{PRODUCTION}/hook-secret").status_code == 403
+
+
+class TestReceiverOfTheDocumentation:
+    """The program that docs/hooks.md shows, run as it stands there."""
+
+    @pytest.fixture
+    def gate(self, monkeypatch, api):
+        secret = api.get(f"{PRODUCTION}/hook-secret").json()["secret"]
+        monkeypatch.setenv("HOOK_SECRET", secret)
+        page = (Path(__file__).parents[3] / "docs" / "hooks.md").read_text()
+        code = page.partition("```python\n")[2].partition("```")[0]
+        program, _, last_line = code.rstrip().rpartition("\n")
+        assert last_line.startswith("HTTPServer(")
+        names = {}
+        exec(program, names)
+        server = HTTPServer(("127.0.0.1", 0), names["Gate"])
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        server.server_close()
+
+    def test_says_yes_to_our_calls(self, api, gate, running):
+        configure(api, gate, "confirm-promotion")
+
+        want(running)
+        effects.deliver_due()
+
+        assert answer(running) == "ok"
+
+    def test_says_no_to_a_call_that_somebody_else_signed(self, api, gate, running):
+        api.post(f"{PRODUCTION}/hook-secret")
+        configure(api, gate, "confirm-promotion")
+
+        want(running)
+        effects.deliver_due()
+
+        assert answer(running) == "refused"
 
 
 class TestC80Answers:
