@@ -8,6 +8,8 @@ from runners.agent.pools import Pool
 
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.25, 30.0
 STEADY_SECONDS = 10.0
+REFUSED_PAUSE_SECONDS, REFUSED_SECONDS = 0.5, 30.0
+"""A runner without a place is asked again; the version is blamed when it never has one."""
 
 
 @dataclass(slots=True)
@@ -18,6 +20,7 @@ class _Kept:
         pool: None until the version is known here.
         not_before: monotonic time of the next start; `pause` follows it.
         full_since: monotonic time since when all its instances are ready.
+        refused_since: monotonic time since when there was no place for another.
         told: ready instances and failure that the control plane was last told.
     """
 
@@ -26,6 +29,7 @@ class _Kept:
     not_before: float = 0.0
     pause: float = 0.0
     full_since: float = math.inf
+    refused_since: float = math.inf
     told: tuple[int, str] = (0, "")
 
 
@@ -89,9 +93,19 @@ def _tend_pool(pool: Pool, kept: _Kept, now: float) -> None:
     kept.full_since = math.inf
     if pool.total >= kept.count or now < kept.not_before:
         return
-    kept.not_before = now + kept.pause
-    kept.pause = min(max(2 * kept.pause, FIRST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)
-    for _ in range(kept.count - pool.total):
-        if refusal := pool.start_one():
-            pool.start_error = refusal
-            return
+    before, refusal = pool.total, ""
+    while not refusal and pool.total < kept.count:
+        refusal = pool.start_one()
+    if pool.total > before:
+        kept.not_before = now + kept.pause
+        kept.pause = min(max(2 * kept.pause, FIRST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)
+    else:
+        kept.not_before = now + REFUSED_PAUSE_SECONDS
+    _judge_refusal(pool, kept, refusal, now)
+
+
+def _judge_refusal(pool: Pool, kept: _Kept, refusal: str, now: float) -> None:
+    """A full function or a full runner says nothing of the version: places come free."""
+    kept.refused_since = min(kept.refused_since, now) if refusal else math.inf
+    if now - kept.refused_since >= REFUSED_SECONDS:
+        pool.start_error = refusal

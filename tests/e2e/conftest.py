@@ -56,6 +56,16 @@ def own_stack() -> Iterator[Stack]:
     stack.close()
 
 
+@pytest.fixture
+def runners_stack() -> Iterator[Stack]:
+    """A platform with two runner processes, not started."""
+    _require("sandbox")
+    settings = {"HOTSWAP_RUNNER_NAME": "box", "HOTSWAP_RUNNER_REGIONS": "north,south"}
+    stack = Stack("sandbox", runners=2, **settings)
+    yield stack
+    stack.close()
+
+
 def _require(backend: str) -> None:
     if backend == "sandbox" and os.geteuid() != 0 and not shutil.which("bwrap"):
         pytest.skip("the sandbox backend needs root or bubblewrap")

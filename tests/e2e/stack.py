@@ -35,10 +35,11 @@ class Stack:
         temporary: where its processes put temporary files.
     """
 
-    def __init__(self, backend: str, **settings: str) -> None:
+    def __init__(self, backend: str, *, runners: int = 1, **settings: str) -> None:
         """Nothing starts yet.
 
         Args:
+            runners: runner processes.
             settings: more of the environment, such as HOTSWAP_GATEWAY_PROCESSES="2".
         """
         self.backend = backend
@@ -54,7 +55,13 @@ class Stack:
         self.temporary = self.directory / "tmp"
         self.temporary.mkdir()
         self.temporary.chmod(0o1777)  # PostgreSQL runs as another user
-        self._environment = _environment({"TMPDIR": str(self.temporary), **settings})
+        self._environment = _environment(
+            {
+                "TMPDIR": str(self.temporary),
+                "HOTSWAP_RUNNER_PROCESSES": str(runners),
+                **settings,
+            }
+        )
         self._output = self.directory / "up.log"
         self._supervisor: subprocess.Popen[bytes] | None = None
         self._clients: list[httpx2.Client] = []
@@ -121,7 +128,7 @@ class Stack:
         return self._supervisor.pid
 
     def pids(self) -> dict[str, int]:
-        """Name -> pid of every process: web, worker, beat, sandboxd, runner, gateway-0, ..."""
+        """Name -> pid of every process: web, worker, sandboxd, runner (or runner-0, ...), ..."""
         return self.state.children()
 
     def output(self) -> str:

@@ -45,6 +45,34 @@ class TestRunningPlatform:
         assert f"pid {stack.pids()['web']}" in status.stdout
 
 
+class TestSeveralRunners:
+    def test_serve_together_and_are_tended_one_by_one(self, runners_stack: Stack) -> None:
+        stack = runners_stack
+        stack.start()
+        stack.deploy("two", {"app.py": SOURCE})
+        stack.wait(lambda: runners_of(stack).keys() == {"box-0", "box-1"})
+        before = stack.pids()
+
+        os.kill(before["runner-0"], signal.SIGKILL)
+        alone = {stack.invoke("two", n).status_code for n in range(10)}
+        stack.wait(lambda: stack.pids().get("runner-0", 0) not in (0, before["runner-0"]), 15)
+        stack.wait(lambda: stack.log("gateway-0").count("connected to runner box-0") == 2, 20)
+
+        assert alone <= {200, 502}
+        assert {stack.invoke("two", n).status_code for n in range(10)} == {200}
+        assert stack.pids()["runner-1"] == before["runner-1"]
+        regions = {name: runner["region"] for name, runner in runners_of(stack).items()}
+        assert regions == {"box-0": "north", "box-1": "south"}
+        assert stack.stop() == 0
+        assert not [pid for pid in before.values() if _runs(pid)]
+
+
+def runners_of(stack: Stack) -> dict[str, dict[str, object]]:
+    """Name -> what the API says of each runner."""
+    items = stack.api.get("/api/v1/runners").json()["items"]
+    return {runner["name"]: runner for runner in items}
+
+
 class TestStop:
     def test_ends_every_process_and_keeps_the_data(self, own_stack: Stack) -> None:
         own_stack.start()

@@ -267,21 +267,6 @@ class TestWarmVersion:
         assert not any(beat.failed_starts for beat in newest(pair).values())
         pair.control.warm("failing", "production", {})
 
-    def test_that_finds_no_room_says_so(self, pair: DataPlane) -> None:
-        pair.upload("crowded", WHO, max_instances=1)
-        version = pair.control.function("crowded").versions[0].id
-
-        pair.control.warm("crowded", "production", {1: 2})
-
-        pair.wait(
-            lambda: all(
-                "its limit" in beat.failed_starts.get(version, "") for beat in newest(pair).values()
-            ),
-            15,
-        )
-        pair.control.warm("crowded", "production", {})
-        pair.wait(lambda: not any(beat.failed_starts for beat in newest(pair).values()))
-
     def test_is_not_evicted_for_others(self, own_pair: DataPlane) -> None:
         own_pair.environment["HOTSWAP_RUNNER_MEMORY_MIB"] = "768"  # room for three on each
         for name in own_pair.runners:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hotswap.wire.rollouts import WarmRoute
 from hotswap.wire.table import FunctionRoute
 from runners.agent.specs import Specs
-from runners.agent.warm import LONGEST_PAUSE_SECONDS, WarmKeeper
+from runners.agent.warm import LONGEST_PAUSE_SECONDS, REFUSED_SECONDS, WarmKeeper
 from tests.unit.runners.agent.test_pools import World
 
 
@@ -113,14 +113,25 @@ class TestWarmKeeper:
                     warm.pool.drop(instance, "test")
             assert starts <= 10
 
-    def test_says_when_the_function_has_no_place(self) -> None:
+    def test_says_when_the_function_never_has_a_place(self) -> None:
+        """C26: a full function is no fault of the version, unless it stays full."""
+
         @lived
         async def story() -> None:
             warm = Warm(instances=1)
             warm.keeper.want({1: 2})
-            await warm.pass_time(1, "ready")
+            await warm.pass_time(REFUSED_SECONDS - 1, "ready")
+            assert warm.keeper.failed_starts() == {}
+            await warm.pass_time(2, "ready")
             assert "its limit" in warm.keeper.failed_starts()[1]
             assert warm.pool.ready == 1
+
+    def test_waits_longer_after_each_failure_where_not_all_have_a_place(self) -> None:
+        @lived
+        async def story() -> None:
+            warm = Warm(instances=1)
+            warm.keeper.want({1: 2})
+            assert len(await warm.pass_time(60, "init error")) <= 10
 
     @settings(max_examples=50, deadline=None)
     @given(st.lists(st.one_of(st.integers(0, 4), st.sampled_from(["reap", "call"])), max_size=12))
