@@ -44,17 +44,23 @@ class Cause(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Meter:
-    """How likely harm would have been found by now, had there been any."""
+    """How likely harm would have been found by now, had there been any.
+
+    Attributes:
+        trials: independent calls of the candidate that the evidence amounts to.
+    """
 
     times_worse: float
     probability: float
     sentence: str
+    trials: float = 0.0
 
     def document(self) -> dict[str, Any]:
         return {
             "timesWorse": self.times_worse,
             "probability": self.probability,
             "sentence": self.sentence,
+            "trials": self.trials,
         }
 
 
@@ -235,6 +241,7 @@ def _meter(metric: Metric, limits: Limits) -> Meter:
         probability,
         f"By now a {worse:.3g}x rise over {over} would have been caught with"
         f" {chance(probability)} ({metric.name}).",
+        metric.candidate.count.trials,
     )
 
 
