@@ -58,11 +58,6 @@ class Gate:
     def has_crossed(self) -> bool:
         return self.log_e >= self.threshold and not self.is_held_back
 
-    @property
-    def is_harm(self) -> bool:
-        """Whether crossing it speaks against the candidate."""
-        return self.kind in {Kind.ABSOLUTE, Kind.RELATIVE}
-
     def document(self) -> dict[str, Any]:
         return {
             "metric": self.metric,

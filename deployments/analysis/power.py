@@ -28,6 +28,9 @@ LEAST_TIMES_WORSE: Final = 1.5
 UNLIMITED_RATE: Final = 0.01
 """What stands for a limit where only the comparison with stable is asked for."""
 
+MOST_EVENTS: Final = 2_000
+"""Of both versions that a comparison's meter follows."""
+
 _NEVER: Final = -1
 _NOTHING: Final = 1e-18
 
@@ -86,16 +89,17 @@ def relative_caught_by(
 ) -> float:
     """Chance that the comparison has found a rate of `times_worse` stable's by these calls.
 
-    Stable's rate is taken as it was seen, and the candidate's share to whole percents.
+    Stable's rate is taken as it was seen, and the candidate's share to whole percents. At
+    least that: no more than `MOST_EVENTS` are followed.
     """
     share = round(candidate.trials / max(1.0, candidate.trials + stable.trials), 2)
-    if not 0 < share < 1:
-        return 0.0
     stable_rate = (stable.events + 0.5) / (stable.trials + 1)
-    candidate_rate = min(1.0, stable_rate * times_worse)
-    events = candidate.trials * candidate_rate + stable.trials * stable_rate
-    curve = _relative_curve(limits.ratio, share, candidate_rate / stable_rate, limits.alpha)
-    return poisson_mean(curve.at, events)
+    times = min(times_worse, round(1 / stable_rate, 2))
+    if not 0 < share < 1 or times < limits.ratio * eprocess.WORSE[0]:
+        return 0.0
+    events = stable_rate * (candidate.trials * times + stable.trials)
+    curve = _relative_curve(limits.ratio, share, times, limits.alpha)
+    return poisson_mean(curve.at, min(events, MOST_EVENTS))
 
 
 def poisson_mean(value: Callable[[int], float], mean: float) -> float:
@@ -232,13 +236,13 @@ class Curve:
         return trial <= self._last[events]
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def _curve(limit: float, times_worse: float, alpha: float) -> Curve:
     if times_worse < LEAST_TIMES_WORSE:
         raise ValueError(f"times worse must be at least {LEAST_TIMES_WORSE:g}")
     return Curve(absolute(limit, alpha), min(1.0, limit * times_worse))
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def _relative_curve(ratio: float, share: float, times_worse: float, alpha: float) -> Curve:
     return Curve(relative(ratio, share, alpha), share_of_events(share, times_worse))
