@@ -26,6 +26,7 @@ class InstanceRow:
     started_at: datetime
     invocations: int
     memory_mib: float
+    cpu_percent: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

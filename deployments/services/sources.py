@@ -22,6 +22,7 @@ from deployments.sources import http, promql
 from deployments.sources.metrics import (
     NoReading,
     Role,
+    RunnerMetric,
     Source,
     SourceType,
     sources_checked,
@@ -174,16 +175,16 @@ async def _read(claim: _Claim) -> _Found:
 def _read_runners(claim: _Claim, now: datetime) -> _Found:
     """The highest figure among the candidate's instances: one that is ill is enough."""
     wanted = claim.facts["candidate"]
-    mine = [
-        instance
+    column = "memory_mib" if claim.source.metric == RunnerMetric.MEMORY else "cpu_percent"
+    figures = [
+        float(figure)
         for instance in nodes.instance_list(function=claim.facts["function"], now=now)
-        if f"v{instance.version}" == wanted
+        if f"v{instance.version}" == wanted and (figure := getattr(instance, column)) is not None
     ]
-    if not mine:
-        text = f"No runner reports an instance of {wanted}."
+    if not figures:
+        text = f"No runner reports the {claim.source.metric} of an instance of {wanted}."
         return _Found(claim.reading_id, claim.source, None, text)
-    most = max(instance.memory_mib for instance in mine)
-    return _Found(claim.reading_id, claim.source, most, "")
+    return _Found(claim.reading_id, claim.source, max(figures), "")
 
 
 def _make_rows() -> None:

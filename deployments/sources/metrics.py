@@ -43,8 +43,9 @@ class Role(StrEnum):
 
 
 class RunnerMetric(StrEnum):
-    """What the runners measure of the candidate's instances. The unit of memory is MiB."""
+    """What the runners measure of the candidate's instances: percent of a core, and MiB."""
 
+    CPU = "cpu"
     MEMORY = "memory"
 
 

@@ -97,7 +97,13 @@ class LogReport(msgspec.Struct, rename="camel"):
 
 
 class InstanceState(msgspec.Struct, rename="camel"):
-    """One instance in a heartbeat. `state`: starting, idle, frozen, busy, draining."""
+    """One instance in a heartbeat.
+
+    Attributes:
+        state: starting, idle, frozen, busy, draining.
+        cpu_percent: of one core, over the last seconds; None where it was not measured: only
+            versions that a rollout keeps warm are.
+    """
 
     id: str
     version_id: int
@@ -105,6 +111,7 @@ class InstanceState(msgspec.Struct, rename="camel"):
     started_ms: int
     invocations: int
     memory_kib: int
+    cpu_percent: float | None = None
 
 
 class Heartbeat(msgspec.Struct, rename="camel"):

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from hotswap.wire.reports import Heartbeat
 from hotswap.wire.reports import InstanceState as InstanceReport
 from hotswap.wire.table import FunctionRoute, VersionRoute
 from runners.agent.code_cache import CodeCache
+from runners.agent.cpu_meter import CpuMeter
 from runners.agent.job import Job, error_object
 from runners.agent.lifecycle import Lifecycle
 from runners.agent.log_book import LogBook
@@ -52,6 +53,7 @@ class Runner:
         self.node = place.name
         self.is_draining = False
         self._news = asyncio.Event()
+        self._cpu_meter = CpuMeter()
         self._links: set[GatewayLink] = set()
         self._functions: dict[int, Function] = {}
         self._pools: dict[int, Pool] = {}
@@ -245,10 +247,17 @@ class Runner:
         """Tell the control plane that this runner lives; a lost beat is harmless."""
         while True:
             self._news.clear()
+            watched = (
+                instance
+                for pool in self._pools.values()
+                if pool.keep
+                for instance in {*pool.idle, *pool.busy}
+            )
+            cpu = await self._cpu_meter.measure(watched, clock.monotonic())
             try:
                 await self._client.post(
                     "/internal/v1/heartbeat",
-                    content=self._heartbeat(),
+                    content=self._heartbeat(cpu),
                     headers={"Content-Type": "application/json"},
                 )
             except httpx2.HTTPError as exc:
@@ -257,7 +266,7 @@ class Runner:
                 async with asyncio.timeout(HEARTBEAT_SECONDS):
                     await self._news.wait()
 
-    def _heartbeat(self) -> bytes:
+    def _heartbeat(self, cpu: Mapping[str, float]) -> bytes:
         isolation = self._backend.isolation()
         total, free = machine_memory_mib()
         return msgspec.json.encode(
@@ -277,6 +286,7 @@ class Runner:
                         started_ms=instance.started_ms,
                         invocations=instance.invocations,
                         memory_kib=instance.memory_kib,
+                        cpu_percent=cpu.get(instance.id),
                     )
                     for pool in self._pools.values()
                     for instance in {*pool.idle, *pool.busy}

@@ -135,4 +135,5 @@ def _instances(node: RunnerNode, labels: Mapping[int, tuple[str, int]]) -> Itera
             started_at=datetime.fromtimestamp(item.started_ms / 1000, UTC),
             invocations=item.invocations,
             memory_mib=round(item.memory_kib / 1024, 1),
+            cpu_percent=item.cpu_percent,
         )

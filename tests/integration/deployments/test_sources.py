@@ -16,6 +16,7 @@ from deployments.sources.metrics import sources_checked
 from deployments.states import Phase
 from hotswap.core import clock
 from hotswap.core.errors import InvalidInput
+from hotswap.wire.reports import InstanceState
 from tests.integration.control import client
 from tests.integration.deployments.receiver import Receiver, Reply
 from tests.integration.deployments.rows import attempt, deployment
@@ -326,11 +327,7 @@ class TestRunners:
             "heartbeat",
             heartbeat(
                 instances=[
-                    {
-                        "id": f"i{number}", "versionId": version, "state": "idle",
-                        "startedMs": clock.epoch_ms(), "invocations": 1,
-                        "memoryKib": mib * 1024,
-                    }
+                    InstanceState(f"i{number}", version, "idle", 0, 1, mib * 1024)
                     for number, (version, mib) in enumerate(instances)
                 ]
             ),
@@ -341,12 +338,28 @@ class TestRunners:
         assert SourceReading.objects.get().value == 120
         assert standing(of).state == "breached"
 
-    def test_holds_while_no_runner_reports_an_instance(self):
-        of = running({"name": "m", "type": "runner", "metric": "memory", "threshold": 1})
+    def test_cpu_is_the_most_of_those_that_were_measured(self):
+        of = running({"name": "cpu", "type": "runner", "metric": "cpu", "threshold": 90})
+        candidate = of.deployment.to_version_id
+        instances = [
+            InstanceState(f"i{n}", candidate, "busy", 0, 1, 1_024, percent)
+            for n, percent in enumerate((None, 12.5, 97.0))
+        ]
+        Intake().post("heartbeat", heartbeat(instances=instances))
+
+        poll(3)
+
+        assert SourceReading.objects.get().value == 97
+        assert standing(of).state == "breached"
+
+    @pytest.mark.parametrize("metric", ["cpu", "memory"])
+    def test_holds_while_no_runner_reports_an_instance(self, metric):
+        of = running({"name": "m", "type": "runner", "metric": metric, "threshold": 1})
 
         poll()
 
-        assert standing(of).sentence == "m: No runner reports an instance of v2."
+        wanted = f"m: No runner reports the {metric} of an instance of v2."
+        assert standing(of).sentence == wanted
 
 
 class TestSettings:
