@@ -37,15 +37,14 @@ _ORDER = OpenApiParameter("order", OpenApiTypes.STR, description="createdAt; -cr
 _ATTEMPT = OpenApiParameter("attempt", OpenApiTypes.INT, description="number; the newest by itself")
 
 
-def _takes(words: type[Serializer[Any]]) -> Any:
+def _takes(command: Command, words: type[Serializer[Any]]) -> Any:
     """Documents a command."""
-    return extend_schema(
-        request=words,
-        responses={
-            200: serializers.DeploymentOut,
-            201: OpenApiResponse(serializers.DeploymentOut, "Another deployment was made for it."),
-        },
-    )
+    responses: dict[int, Any] = {200: serializers.DeploymentOut}
+    if command is Command.ROLLBACK:
+        text = "It was over; another deployment brings the old version back."
+        responses[201] = OpenApiResponse(serializers.DeploymentOut, text)
+    name = f"deployments_{command.replace('-', '_')}"
+    return extend_schema(operation_id=name, request=words, responses=responses)
 
 
 class DeploymentViewSet(ApiViewSet):
@@ -104,7 +103,11 @@ class DeploymentViewSet(ApiViewSet):
         )
         return self._made(made.id)
 
-    @extend_schema(request=serializers.NewDeployment, responses=serializers.PlanOut)
+    @extend_schema(
+        operation_id="deployments_preview",
+        request=serializers.NewDeployment,
+        responses=serializers.PlanOut,
+    )
     def preview(self, request: Request) -> Response:
         """Compile the steps of a deployment and forecast how soon harm is found. Writes nothing."""
         given = _given(request)
@@ -116,7 +119,11 @@ class DeploymentViewSet(ApiViewSet):
         """Get a deployment: where it stands, why, and what may be asked of it."""
         return self._shown(deployment_id)
 
-    @extend_schema(parameters=[_ATTEMPT], responses=serializers.EvidenceOut)
+    @extend_schema(
+        operation_id="deployments_evidence",
+        parameters=[_ATTEMPT],
+        responses=serializers.EvidenceOut,
+    )
     def evidence(self, request: Request, deployment_id: UUID) -> Response:
         """Calls, failures and latencies of both versions over time."""
         attempt = _attempt(deployment_id, request.query_params.get("attempt"))
@@ -128,47 +135,47 @@ class DeploymentViewSet(ApiViewSet):
         }
         return Response(serializers.EvidenceOut(found).data)
 
-    @_takes(serializers.CommandIn)
+    @_takes(Command.PROMOTE, serializers.CommandIn)
     def promote(self, request: Request, deployment_id: UUID) -> Response:
         """Go on to the next step now."""
         return self._command(deployment_id, Command.PROMOTE, serializers.CommandIn)
 
-    @_takes(serializers.PromoteFullIn)
+    @_takes(Command.PROMOTE_FULL, serializers.PromoteFullIn)
     def promote_full(self, request: Request, deployment_id: UUID) -> Response:
         """Send everything to the new version now. Wants a reason."""
         return self._command(deployment_id, Command.PROMOTE_FULL, serializers.PromoteFullIn)
 
-    @_takes(serializers.CommandIn)
+    @_takes(Command.PAUSE, serializers.CommandIn)
     def pause(self, request: Request, deployment_id: UUID) -> Response:
         """Stop the clock; the guards stay on."""
         return self._command(deployment_id, Command.PAUSE, serializers.CommandIn)
 
-    @_takes(serializers.CommandIn)
+    @_takes(Command.RESUME, serializers.CommandIn)
     def resume(self, request: Request, deployment_id: UUID) -> Response:
         """Let the clock go on where it stood."""
         return self._command(deployment_id, Command.RESUME, serializers.CommandIn)
 
-    @_takes(serializers.CommandIn)
+    @_takes(Command.ABORT, serializers.CommandIn)
     def abort(self, request: Request, deployment_id: UUID) -> Response:
         """End the deployment; calls go back to the old version."""
         return self._command(deployment_id, Command.ABORT, serializers.CommandIn)
 
-    @_takes(serializers.CommandIn)
+    @_takes(Command.ROLLBACK, serializers.CommandIn)
     def rollback(self, request: Request, deployment_id: UUID) -> Response:
         """Bring the old version back, also after promotion."""
         return self._command(deployment_id, Command.ROLLBACK, serializers.CommandIn)
 
-    @_takes(serializers.CommandIn)
+    @_takes(Command.RETRY, serializers.CommandIn)
     def retry(self, request: Request, deployment_id: UUID) -> Response:
         """Try again, with evidence of its own."""
         return self._command(deployment_id, Command.RETRY, serializers.CommandIn)
 
-    @_takes(serializers.WordIn)
+    @_takes(Command.APPROVE, serializers.WordIn)
     def approve(self, request: Request, deployment_id: UUID) -> Response:
         """Say yes to what you saw; never to a deployment of your own."""
         return self._word(deployment_id, is_approved=True)
 
-    @_takes(serializers.WordIn)
+    @_takes(Command.REJECT, serializers.WordIn)
     def reject(self, request: Request, deployment_id: UUID) -> Response:
         """Say no; one no is enough."""
         return self._word(deployment_id, is_approved=False)

@@ -1,6 +1,9 @@
 """Each strategy: the specification's own body, its defaults, its edges."""
 
+import json
+import re
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,6 +15,7 @@ from deployments.types import Fleet, Plan, Strategy
 from hotswap.core.errors import InvalidInput
 from tests.unit.deployments.strategies.planning import faults, fleet, planned
 
+PAGE = Path(__file__).parents[4] / "docs" / "deployments.md"
 FR_FN_004 = {
     "functionName": "image-processor",
     "version": "v5",
@@ -64,6 +68,24 @@ def runners_in(share: int | None, runners: int) -> int:
 
 def weights(plan: Plan) -> list[int]:
     return [step.weight for step in plan.steps]
+
+
+class TestTheUsersPage:
+    BODIES = [
+        body
+        for block in re.findall(r"```json\n(.*?)```", PAGE.read_text(), re.DOTALL)
+        if "strategy" in (body := json.loads(block))
+    ]
+
+    def test_shows_every_strategy(self) -> None:
+        assert {strategy_named(body["strategy"]) for body in self.BODIES} == set(Strategy)
+
+    @pytest.mark.parametrize("body", BODIES, ids=lambda body: body["strategy"])
+    def test_shows_bodies_that_work(self, body: dict[str, object]) -> None:
+        three = Fleet({"a": "eu-west", "b": "us-east", "c": "us-west"})
+        settings = settings_in(body)
+
+        assert planned(strategy_named(str(body["strategy"])), settings, fleet=three).steps
 
 
 class TestAllAtOnce:
