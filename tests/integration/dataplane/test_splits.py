@@ -112,9 +112,9 @@ class Rollout:
 
     def versions(self, calls: int, **headers: str) -> Counter[str]:
         """Which version answered, over so many calls."""
-        return Counter(
-            self.call(**headers).headers["x-hotswap-executed-version"] for _ in range(calls)
-        )
+        answers = [self.call(**headers) for _ in range(calls)]
+        assert {answer.status_code for answer in answers} == {200}
+        return Counter(answer.headers["x-hotswap-executed-version"] for answer in answers)
 
     def sums(self, field: str) -> dict[int, int]:
         """Version number -> sum of a field of its evidence; versions without are left out."""
@@ -353,7 +353,7 @@ class TestUnits:
 class TestLease:
     """Rule 10: a split without a living judge ends by itself."""
 
-    SECONDS = 1.0
+    SECONDS = 3.0
 
     def test_that_is_withheld_sends_everything_to_stable_in_time(
         self, own_plane: DataPlane
@@ -366,8 +366,8 @@ class TestLease:
         own_plane.control.lease_ms = None
         seen: list[tuple[float, str]] = []
         while time.monotonic() < withheld_at + self.SECONDS + 1.0:
-            version = rollout.call().headers["x-hotswap-executed-version"]
-            seen.append((time.monotonic() - withheld_at, version))
+            began = time.monotonic() - withheld_at
+            seen.append((began, rollout.call().headers["x-hotswap-executed-version"]))
         lost = rollout.wait(lambda state: not state.has_lease)
         counted = rollout.arms()
         rollout.versions(10)
@@ -377,7 +377,7 @@ class TestLease:
 
         assert during == {"v2": 20}
         assert seen[0][1] == "v2"
-        assert {version for at, version in seen if at > self.SECONDS + 0.1} == {"v1"}
+        assert {version for began, version in seen if began > self.SECONDS} == {"v1"}
         assert lost.epoch == rollout.route.epoch
         assert sum(a.calls for a in later) == sum(a.calls for a in counted)  # none was drawn
         assert rollout.versions(20) == {"v2": 20}  # and on again with a living judge
@@ -385,6 +385,7 @@ class TestLease:
     def test_runs_out_when_the_control_plane_is_dead(self, own_plane: DataPlane) -> None:
         own_plane.control.lease_ms = int(self.SECONDS * 1_000)
         rollout = Rollout(own_plane, weight=10_000, is_leased=True)
+        rollout.call(Version="v1")  # its code is here from now on
         assert rollout.versions(5) == {"v2": 5}
 
         own_plane.control.__exit__()
@@ -395,6 +396,7 @@ class TestLease:
     def test_is_not_kept_on_disk(self, own_plane: DataPlane) -> None:
         """C65: a gateway that starts again is stable until the first answer."""
         rollout = Rollout(own_plane, weight=10_000, is_leased=True)
+        rollout.call(Version="v1")  # its code is here from now on
         assert rollout.versions(5) == {"v2": 5}
         own_plane.wait(
             lambda: rollout.route.attempt.encode() in table_on_disk(own_plane, "gateway")
@@ -618,6 +620,7 @@ class TestInFlight:
         rollout.wait(lambda state: state.in_flight[rollout.ids[2]] == 1)
 
         kill(own_plane, "runner")
+        own_plane.spawn_runner("runner")  # clears what the killed one left
         caller.join()
         rollout.wait(lambda state: state.in_flight[rollout.ids[2]] == 0)
 
@@ -633,13 +636,11 @@ class TestInFlight:
 class TestMirror:
     def compared(self, rollout: Rollout, calls: int) -> tuple[int, int, int]:
         """Repeated calls that answered the same, otherwise, and not at all."""
-        states = rollout.states()
-        rollout.plane.wait(
-            lambda: (
-                sum(s.mirror_same + s.mirror_different + s.mirror_failed for s in rollout.states())
-                >= calls
-            )
-        )
+
+        def ended(state: SplitState) -> int:
+            return state.mirror_same + state.mirror_different + state.mirror_failed
+
+        rollout.plane.wait(lambda: sum(map(ended, rollout.states())) >= calls, 10)
         states = rollout.states()
         assert sum(state.mirrored for state in states) == calls
         return (
@@ -688,19 +689,22 @@ class TestMirror:
         assert low <= sum(state.mirrored for state in rollout.states()) <= high
 
     def test_never_delays_the_caller_nor_runs_without_bound(self, start: Start) -> None:
-        slow = "import time\ndef handler(event, context):\n    time.sleep(2)\n    return 1\n"
+        seconds = 3
+        slow = f"import time\ndef handler(e, c):\n    time.sleep({seconds})\n    return 1\n"
         rollout = start(NUMBER.format(number=1), slow, weight=0, mirror=10_000)
         rollout.call()
 
-        began = time.monotonic()
-        seen = rollout.versions(80)
-        took = time.monotonic() - began
+        began, took = time.monotonic(), []
+        for _ in range(80):
+            called_at = time.monotonic()
+            assert rollout.call().text == "1"
+            took.append(time.monotonic() - called_at)
         rollout.arms()
+        rounds = 1 + (time.monotonic() - began) // seconds
 
-        assert seen == {"v1": 80}
-        assert took < 2  # one that waited would have taken 160 s
-        assert sum(state.mirrored for state in rollout.states()) <= 32 * (1 + (took + 1.5) // 2)
-        assert all(sum(state.in_flight.values()) == 0 for state in rollout.states()[-1:])
+        assert max(took) < seconds  # nobody waited for the candidate
+        assert 1 <= sum(state.mirrored for state in rollout.states()) <= 32 * rounds + 1
+        assert set(rollout.states()[-1].in_flight.values()) == {0}
 
     def test_is_nobodys_invocation(self, own_plane: DataPlane) -> None:
         rollout = Rollout(own_plane, weight=0, mirror=10_000)
