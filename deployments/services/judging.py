@@ -8,6 +8,7 @@ from typing import Any, Final
 from django.db.models import Count, Sum
 
 from deployments.analysis.evidence import Arm, Cell, Evidence
+from deployments.analysis.gates import CLIENTS_FLOOR
 from deployments.analysis.verdict import Judgement, Verdict, judge
 from deployments.models import Attempt, FailureSeen
 from deployments.models import Evidence as EvidenceRow
@@ -29,9 +30,16 @@ class _Sums:
     first: int = 0
     slow: int = 0
 
-    def arm(self) -> Arm:
-        """Counts that fit together: calls and their failures may come in different reports."""
+    def arm(self, *, is_alone: bool) -> Arm:
+        """Counts that fit together: calls and their failures may come in different reports.
+
+        Args:
+            is_alone: one client makes all calls, as a server behind one token does. Who calls
+                then says nothing, and every failure counts.
+        """
         failed = min(self.failed, self.calls)
+        if is_alone:
+            return Arm(self.calls, failed, min(self.slow, self.calls))
         # Repeats of a failure that another stratum counted are one failure here, too.
         bad = min(max(self.first, 1), failed) if failed else 0
         return Arm(self.calls, bad, min(self.slow, self.calls), failed - bad)
@@ -92,8 +100,14 @@ def evidence_of(
         found.failed += sums.failed
         found.first += sums.first
         found.slow += sums.slow
+    is_alone = len(attempt.clients) < CLIENTS_FLOOR
     cells = [
-        Cell(cold, _share(attempt, epoch, region), arms[True].arm(), arms[False].arm())
+        Cell(
+            cold,
+            _share(attempt, epoch, region),
+            arms[True].arm(is_alone=is_alone),
+            arms[False].arm(is_alone=is_alone),
+        )
         for (epoch, region, cold), arms in sorted(strata.items())
     ]
     failing = FailureSeen.objects.filter(attempt=attempt, version_id=candidate)
