@@ -97,7 +97,7 @@ def verbs(
 def fleet(
     deployment: Any, attempt: Any, gateways: Iterable[Any], *, now: datetime
 ) -> dict[str, Any]:
-    """Which gateways have the route, and what runs on them."""
+    """Which gateways have the route, and what runs on them; after the end none has one."""
     old, new = str(deployment.from_version_id), str(deployment.to_version_id)
     rows = [
         {
@@ -111,6 +111,7 @@ def fleet(
             "new": state.in_flight.get(new, 0),
         }
         for state in gateways
+        if Phase(attempt.phase) not in TERMINAL
     ]
     return {
         "gateways": rows,
@@ -312,7 +313,7 @@ def receipt(deployment: Any, document: Mapping[str, Any]) -> dict[str, Any] | No
     ]
     seconds = document["seconds"]
     times = [f"took {rollouts.duration(seconds['total'])}"]
-    if seconds["waiting"]:
+    if seconds["waiting"] >= 1:
         times.append(f"waited {rollouts.duration(seconds['waiting'])} of it")
     if document["route"]:
         times.append(f"{document['route']['version']} has every call")

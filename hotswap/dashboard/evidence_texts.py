@@ -53,13 +53,15 @@ def verdict_of(
         "calls": count(calls),
         "needed": count(needed) if needed else "",
         "filled": min(1.0, calls / needed) if needed else 1.0,
-        "odds": _odds(limits, calls),
+        "odds": _odds(limits, int(document["meter"].get("trials", 0))),
         "gates": [_gate(gate, names) for gate in document["gates"]],
     }
 
 
 def _odds(limits: Limits, calls: int) -> list[dict[str, Any]]:
-    """How likely so many calls would have shown different kinds of harm."""
+    """How likely so many calls would have shown rises of several sizes over the limit."""
+    if limits.error_rate is None:
+        return []
     return [
         {
             "text": f"{worse}x the limit",

@@ -130,7 +130,7 @@ VERBS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """One step on the track. `state` is done, now, next or never."""
+    """One step on the track. `state` is done, now, next, failed (it ended there) or never."""
 
     number: int
     name: str
@@ -198,7 +198,9 @@ def _state(index: int, phase: Phase, at: int) -> str:
         return "done"
     if index < at:
         return "done"
-    if phase in TERMINAL or phase in (Phase.ROLLING_BACK, Phase.ROLLBACK_STUCK):
+    if phase in (Phase.ROLLING_BACK, Phase.ROLLBACK_STUCK, Phase.ROLLED_BACK):
+        return "failed" if index == at else "never"
+    if phase in TERMINAL:
         return "never"
     has_begun = phase in (Phase.SHIFTING, Phase.OBSERVING, Phase.HELD)
     return "now" if index == at and has_begun else "next"

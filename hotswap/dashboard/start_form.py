@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
+from django.urls import reverse
+
 from deployments import forecast
 from deployments.analysis import power
 from deployments.forecast import Forecast
@@ -88,6 +90,7 @@ def preview(found: Preview, seen: Forecast) -> dict[str, Any]:
         "what": found.sentence,
         "tone": _OUTCOME_TONES.get(found.outcome, "info"),
         "is_refused": found.outcome == "refuse",
+        "other": reverse("deployment", args=[found.other]) if found.other else "",
         "steps": steps,
         "picture": _picture(steps),
         "rate": _rate(seen.calls_per_second),
@@ -168,7 +171,7 @@ def _rate(calls_per_second: float) -> str:
     """1.4 calls a second; 12 calls an hour."""
     for size, unit in ((1, "second"), (60, "minute"), (3_600, "hour")):
         if calls_per_second * size >= 1:
-            return f"{calls_per_second * size:.3g} calls a {unit}"
+            return f"{calls_per_second * size:.2g} calls a {unit}"
     return f"{calls_per_second * 86_400:.0f} calls a day"
 
 

@@ -143,6 +143,7 @@ def _page(request: HttpRequest, found: Any, attempt: Any) -> dict[str, Any]:
             "verbs": verbs,
             "verbs_why": verbs_why,
             "approvals": words,
+            "waits_for_word": approvals.is_waiting(attempt=attempt),
             "events": pages.events(events),
             "receipt": pages.receipt(found, attempt.receipt),
             "mirror": pages.mirror(gateways),

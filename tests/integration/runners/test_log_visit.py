@@ -1,8 +1,6 @@
 """A visit to a log in slow motion: the tests set the pace of its heartbeat."""
 
 import asyncio
-import json
-from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -11,40 +9,9 @@ from django.contrib.auth import get_user_model
 from hotswap.access import visits
 from runners.consumers import log_socket
 from tests.integration.runners.reporting import deploy, token
+from tests.integration.visits import Visit, bearer
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-class Visit:
-    """Drives the ASGI application as a server would."""
-
-    def __init__(self, *headers: tuple[bytes, bytes]) -> None:
-        self.scope = {
-            "type": "websocket",
-            "headers": list(headers),
-            "query_string": b"after=0",
-            "url_route": {"kwargs": {"name": "thumbs"}},
-        }
-        self.incoming: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-        self.outgoing: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-        self.incoming.put_nowait({"type": "websocket.connect"})
-        self.task = asyncio.create_task(log_socket(self.scope, self.incoming.get, self._send))
-
-    async def _send(self, message: dict[str, Any]) -> None:
-        await self.outgoing.put(message)
-
-    async def said(self, kind: str) -> dict[str, Any]:
-        """The next message of this type."""
-        async with asyncio.timeout(10):
-            while True:
-                event = await self.outgoing.get()
-                message: dict[str, Any] = json.loads(event.get("text", "{}"))
-                if kind in (event["type"], message.get("type")):
-                    return message or event
-
-    async def leave(self) -> None:
-        self.incoming.put_nowait({"type": "websocket.disconnect", "code": 1001})
-        await asyncio.wait_for(self.task, 5)
 
 
 @pytest.fixture(autouse=True)
@@ -57,7 +24,11 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 async def _visit() -> Visit:
     await sync_to_async(deploy)("thumbs")
     shown = await sync_to_async(token)("invocations:read")
-    return Visit((b"authorization", f"Bearer {shown}".encode()))
+    return _open(bearer(shown))
+
+
+def _open(*headers: tuple[bytes, bytes]) -> Visit:
+    return Visit(log_socket, *headers, query=b"after=0", name="thumbs")
 
 
 class TestAVisit:
@@ -85,7 +56,7 @@ class TestAVisit:
     ) -> None:
         monkeypatch.setattr(visits, "TOKEN_SECONDS", 0.05)
 
-        closed = await Visit().said("websocket.close")
+        closed = await _open().said("websocket.close")
 
         assert closed["code"] == 4401
 
