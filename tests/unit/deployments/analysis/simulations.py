@@ -7,8 +7,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import gammaln
 
-from deployments.analysis import eprocess, gates, power
+from deployments.analysis import eprocess, gates, power, srm
 from deployments.analysis.sequence import DECIDED_AT
 from deployments.types import Limits
 
@@ -83,6 +84,7 @@ class Fleet:
         absolute = has_floor & (above(bad[0], calls[0] / self._burst, limit) >= THRESHOLD)
         shared = above(bad[1], calls[1] / self._burst, limit) >= math.log(gates.SHARED_EVIDENCE)
         comparison = worse(trials, events, ratio)
+        comparison = either(comparison, np.zeros_like(comparison))
         relative = has_floor & (comparison >= THRESHOLD)
         shared |= comparison < 0
         for name, happened in (
@@ -104,18 +106,117 @@ def above(events: np.ndarray, trials: np.ndarray, limit: float) -> np.ndarray:
 
 
 def worse(trials: np.ndarray, events: np.ndarray, ratio: float) -> np.ndarray:
-    """The relative gate over warm calls alone, of counts of shape (2, strata, runs)."""
+    """`eprocess.worse` of many counts of shape (2, strata, runs)."""
     known = (trials[0] > 0) & (trials[1] > 0)
     odds = np.where(known, ratio * trials[0] / np.maximum(trials[1], 1), 0.0)
     both = np.where(known, events.sum(0), 0.0)
     growth = np.log1p(np.exp(_MULTIPLES)[:, None, None] * odds) - np.log1p(odds)
     terms = (np.where(known, events[0], 0.0) * _MULTIPLES[:, None, None] - both * growth).sum(1)
-    return np.logaddexp(math.log(0.9) + log_mean_exp(terms), math.log(0.1))
+    return log_mean_exp(terms)
+
+
+def either(warm: np.ndarray, cold: np.ndarray) -> np.ndarray:
+    """`eprocess.either` of many."""
+    return np.logaddexp(
+        np.logaddexp(math.log(0.5) + warm + cold, math.log(0.4) + warm), math.log(0.1) + cold
+    )
 
 
 def log_mean_exp(terms: np.ndarray) -> np.ndarray:
     top = terms.max(0)
     return top + np.log(np.exp(terms - top).mean(0))
+
+
+def schedule(candidate: float, stable: float, calls: int) -> list[Stretch]:
+    """10, 25 and 50 % of the traffic, a third of the candidate's calls each."""
+    return [Stretch(share, calls // 3, candidate, stable) for share in (0.1, 0.25, 0.5)]
+
+
+def false_rollbacks(runs: int) -> float:
+    """S1: half of the limit in both versions, 20,000 calls, errors and slowness judged."""
+    healthy = schedule(0.005, 0.005, 20_000)
+    errors, slowness = (Fleet(runs, healthy, seed).run() for seed in (1, 2))
+    return float(np.mean(np.minimum(errors.failed, slowness.failed) < FAR))
+
+
+def false_at_the_limit(runs: int) -> float:
+    """S2: the absolute gate where the rate is the limit itself, 20,000 calls."""
+    outcome = Fleet(runs, [Stretch(0.1, 20_000, 0.01, 0.01)], 3).run()
+    return float(np.mean(outcome.absolute < FAR))
+
+
+def false_at_the_ratio(runs: int) -> float:
+    """S2: the comparison where the candidate is as much worse as is accepted."""
+    outcome = Fleet(runs, [Stretch(0.5, 5_000, 0.03, 0.02)], 4).run(limit=0.5)
+    return float(np.mean(outcome.relative < FAR))
+
+
+def caught_by_comparison(runs: int) -> float:
+    """S6: five times stable at 10 % of the traffic, by 850 calls of the candidate."""
+    outcome = Fleet(runs, [Stretch(0.1, 850, 0.05, 0.01)], 5).run(limit=0.5)
+    return float(np.mean(outcome.relative < FAR))
+
+
+def shared_outage(runs: int) -> Outcome:
+    """S7: 30 % errors in both versions from the first call on."""
+    return Fleet(runs, schedule(0.3, 0.3, 300), 6).run()
+
+
+def late_outage(runs: int, share: float = 0.5) -> Outcome:
+    """S7: the same after 1,000 healthy calls of the candidate."""
+    stretches = [Stretch(share, 1_000, 0.001, 0.001), Stretch(share, 300, 0.3, 0.3)]
+    return Fleet(runs, stretches, 7).run()
+
+
+def bursts(runs: int) -> float:
+    """S8: half of the limit, all failures in bursts of five of one client."""
+    return Fleet(runs, schedule(0.005, 0.005, 20_000), 8, burst=5).run().share_failed()
+
+
+def bursts_counted_singly(runs: int) -> float:
+    """What S8 would be if every failure of a burst counted."""
+    random = np.random.default_rng(8)
+    calls = random.geometric(0.001, (runs, 40)).cumsum(1)
+    failures = np.tile(5 * np.arange(1, 41), runs)
+    crossed = above(failures, calls.ravel(), 0.01).reshape(runs, 40) >= THRESHOLD
+    return float(np.mean((crossed & (calls <= 20_000)).any(1)))
+
+
+def cold_candidate(runs: int, looks: int = 100) -> float:
+    """S10: 10 % cold calls against 1 %, nearly all of them slow; 0.5 % of warm calls are slow."""
+    random = np.random.default_rng(9)
+    trials, events = {}, {}
+    for side, (calls, cold) in enumerate([(50, 0.1), (450, 0.01)]):
+        starts = random.binomial(calls, cold, (runs, looks))
+        for is_cold, of in ((True, starts), (False, calls - starts)):
+            slow = random.binomial(of, 0.95 if is_cold else 0.005)
+            trials[is_cold, side] = of.cumsum(1).ravel()
+            events[is_cold, side] = slow.cumsum(1).ravel()
+    warm, cold = (
+        worse(
+            np.array([[trials[is_cold, 0]], [trials[is_cold, 1]]]),
+            np.array([[events[is_cold, 0]], [events[is_cold, 1]]]),
+            1.5,
+        )
+        for is_cold in (False, True)
+    )
+    absolute = above(events[False, 0], trials[False, 0], 0.01) >= THRESHOLD
+    crossed = absolute | (either(warm, cold) >= THRESHOLD)
+    return float(crossed.reshape(runs, looks).any(1).mean())
+
+
+def split_alarms(runs: int, share: float, units: int = 20_000) -> float:
+    """S11: share of tests, intended half and half, with an alarm at any of their units."""
+    random = np.random.default_rng(10)
+    n = np.arange(1, units + 1)
+    prior = srm.CONCENTRATION / 2
+    alone = gammaln(srm.CONCENTRATION) - gammaln(srm.CONCENTRATION + n) - n * math.log(0.5)
+    alarms = 0
+    for _ in range(runs):
+        x = (random.random(units) < share).cumsum()
+        factor = alone + gammaln(prior + x) + gammaln(prior + n - x) - 2 * gammaln(prior)
+        alarms += bool((factor >= math.log(1 / srm.ALPHA)).any())
+    return alarms / runs
 
 
 def looks_of_two_arms(

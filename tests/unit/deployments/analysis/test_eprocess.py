@@ -88,7 +88,7 @@ class TestAgainstAnOracle:
     def test_the_simulations_judge_as_the_product_does(
         self, seen: list[tuple[Count, Count]], ratio: float
     ) -> None:
-        expected = eprocess.either(eprocess.worse(seen, ratio), 0.0)
+        expected = eprocess.worse(seen, ratio)
         table = np.array([[[c.trials], [c.events]] for pair in seen for c in pair])
         if not seen:
             return
@@ -97,6 +97,9 @@ class TestAgainstAnOracle:
         got = simulations.worse(both[:, 0], both[:, 1], ratio)
 
         assert got[0] == pytest.approx(expected, abs=1e-9)
+        assert simulations.either(got, 2 * got)[0] == pytest.approx(
+            eprocess.either(expected, 2 * expected), abs=1e-9
+        )
         x, n = np.array([seen[0][0].events]), np.array([seen[0][0].trials])
         assert simulations.above(x, n, 0.02)[0] == pytest.approx(
             eprocess.above(seen[0][0], 0.02), abs=1e-9

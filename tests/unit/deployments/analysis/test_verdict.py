@@ -315,7 +315,7 @@ class TestArithmetic:
         assert judgement.meter.times_worse == 2
         assert "a 2x rise over the limit of 50 %" in judgement.meter.sentence
 
-    @settings(deadline=None)
+    @settings(deadline=None, max_examples=40)
     @given(evidences(), st.booleans(), st.booleans(), st.booleans())
     def test_is_json_of_finite_numbers(
         self, seen: Evidence, is_over: bool, needs_samples: bool, is_limited: bool
