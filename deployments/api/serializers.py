@@ -328,7 +328,6 @@ class LinksOut(serializers.Serializer[Any]):
     self = serializers.CharField()
     events = serializers.CharField()
     evidence = serializers.CharField()
-    approvals = serializers.CharField()
     readings = serializers.CharField()
     comparison = serializers.CharField()
     function = serializers.CharField()

@@ -304,7 +304,7 @@ def _attempt(deployment_id: UUID, number: str | None) -> Attempt:
 def _links(deployment: Deployment) -> dict[str, str]:
     here = reverse("api-deployment", args=[deployment.id])
     root = reverse("api-deployments").removesuffix("deployments")
-    parts = ("events", "evidence", "approvals", "readings", "comparison")
+    parts = ("events", "evidence", "readings", "comparison")
     return {
         "self": here,
         "function": f"{root}functions/{deployment.function.name}",

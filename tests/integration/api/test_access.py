@@ -1,6 +1,7 @@
 """Who may call what."""
 
 from datetime import timedelta
+from uuid import UUID
 
 import jwt
 import pytest
@@ -22,6 +23,9 @@ SAMPLES = {
     "token_id": 1,
     "request_id": "0123456789ab000000000001",
     "sha256": "0" * 64,
+    "deployment_id": UUID(int=1),
+    "freeze_id": 1,
+    "metric": "conversion",
 }
 METHODS = ("get", "post", "put", "patch", "delete")
 
