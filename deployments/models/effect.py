@@ -20,7 +20,9 @@ class Effect(models.Model):
         FAILED = "failed"
 
     attempt = models.ForeignKey(Attempt, models.CASCADE, related_name="effects")
-    kind = models.CharField(max_length=40, help_text='"hook.<kind>", "notify.webhook", ".slack" or ".email"')
+    kind = models.CharField(
+        max_length=40, help_text='"hook.<kind>", "notify.webhook", ".slack" or ".email"'
+    )
     key = models.CharField(max_length=64, unique=True)
     target = models.CharField(max_length=500)
     gate = models.CharField(max_length=64, blank=True)
