@@ -115,9 +115,9 @@ class TestKilledRunner:
         own_pair.upload("half", WORK)
         for _ in range(4):
             own_pair.invoke("half", {})
-        own_pair.wait(lambda: set(counted(own_pair, "half").values()) == {1})
+        own_pair.wait(lambda: set(counted(own_pair, "half").values()) == {1}, 15)
         before = ids(own_pair, "half")
-        pids = set(bootstraps_of(own_pair))
+        boot, pids = newest(own_pair)[NAMES[0]].boot, set(bootstraps_of(own_pair))
 
         with load(own_pair, "half", clients=6) as book:
             time.sleep(0.5)
@@ -132,8 +132,10 @@ class TestKilledRunner:
         assert seen[502] <= 6, seen  # what was in flight on it, at most one of each caller
         assert set(book.since(killed_at + 0.3)) == {200}  # while it is gone and when it is back
         assert book.since(alone)[200] > 0
-        own_pair.wait(lambda: own_pair.log("gateway").count(f"connected to runner {NAMES[0]}") == 2)
-        own_pair.wait(lambda: newest(own_pair)[NAMES[0]].instances)
+        own_pair.wait(
+            lambda: own_pair.log("gateway").count(f"connected to runner {NAMES[0]}") == 2, 15
+        )
+        own_pair.wait(lambda: own_pair.invoke("half", {}) and serves_anew(own_pair, boot), 20)
         kept = ids(own_pair, "half")
         assert before[NAMES[1]] <= kept[NAMES[1]]  # its successor did not touch the other's
         assert not before[NAMES[0]] & kept[NAMES[0]]
@@ -154,6 +156,12 @@ class TestKilledRunner:
             assert process.wait(15) == 0
 
         own_pair.wait(lambda: not bootstraps_of(own_pair))
+
+
+def serves_anew(plane: DataPlane, old_boot: str) -> bool:
+    """Whether runner 0 has reported an instance since it was started again."""
+    beat = newest(plane)[NAMES[0]]
+    return beat.boot != old_boot and bool(beat.instances)
 
 
 def kill(plane: DataPlane, name: str) -> float:

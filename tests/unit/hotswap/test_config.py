@@ -41,6 +41,8 @@ DEFAULTS = {
         "backend": "auto",
         "allow_unisolated": False,
         "name": "",
+        "processes": 1,
+        "regions": (),
         "stem_cells": 2,
         "max_instances": 1000,
         "memory_mib": 0,
