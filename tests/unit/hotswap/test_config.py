@@ -52,6 +52,14 @@ DEFAULTS = {
         "drain_seconds": 30.0,
         "base_image": "",
     },
+    "email": {
+        "host": "",
+        "port": 587,
+        "user": "",
+        "password": "",
+        "tls": "starttls",
+        "sender": "hotswap@localhost",
+    },
     "retention": {
         "log_days": 7,
         "invocation_days": 30,
