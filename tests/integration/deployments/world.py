@@ -150,8 +150,9 @@ class World:
         self.heartbeats()
         for gateway in self.gateways:
             gateway.follow()
-            gateway.report(self.key, **report)
-            gateway.report(self.key)  # once more, with the lease of the answer before
+            answer = gateway.report(self.key, **report)
+            if answer.leases:  # once more, with the lease of the answer before
+                gateway.report(self.key)
 
     def tick(self, times: int = 1, **report: Any) -> None:
         """The world goes on and the machine looks, so often."""
@@ -179,6 +180,17 @@ class World:
         Attempt.objects.update(**{name: F(name) - past for name in moments})
         TableReader.objects.update(seen_at=F("seen_at") - past)
 
+    def pass_step(self, seconds: float = 61) -> None:
+        """The observation clock shows so much more, and everything is fresh."""
+        past = timedelta(seconds=seconds)
+        Attempt.objects.update(observing_since=F("observing_since") - past)
+
+    def gated(self, deployment: Deployment, index: int = 0, gate: str = "approval") -> None:
+        """Put a gate behind a step of the plan."""
+        plan = deployment.plan
+        plan["steps"][index]["gate"] = gate
+        Deployment.objects.filter(id=deployment.id).update(plan=plan)
+
     def arm(self, deployment: Deployment, number: int, **counts: Any) -> ArmCounts:
         """Calls of a version in the newest epoch; `bad` ones from as many clients."""
         attempt = self.at(deployment)
@@ -205,6 +217,19 @@ class World:
         clients = [f"{n:016x}" for n in range(4)]
         self.gateways[gateway].follow()
         self.gateways[gateway].report(self.key, arms=arms, clients=clients)
+
+    def served(self, number: int = 1) -> None:
+        """The alias serves this version already."""
+        self.until(self.deploy(number), Phase.SUCCEEDED)
+
+    def observing(self, number: int = 2, **options: Any) -> Deployment:
+        """A canary of 10 %, 50 % and 100 % beside v1, with its first step on."""
+        self.served()
+        config = {"canaryDuration": "PT1M", "canaryPercentage": 10, "increments": [10, 50, 100]}
+        config |= {"minimumCalls": 50, **options.pop("config", {})}
+        deployment = self.deploy(number, "Canary", config=config, **options)
+        self.until(deployment, Phase.OBSERVING)
+        return deployment
 
     def alias_number(self) -> int | None:
         from deployments.services.observation import alias_now
