@@ -52,7 +52,7 @@ def _beyond(order: tuple[str, str], values: list[Any]) -> Q:
 def _cursor(row: Model, order: tuple[str, str]) -> str:
     values = [getattr(row, name.lstrip("-")) for name in order]
     plain = [value.isoformat() if isinstance(value, datetime) else value for value in values]
-    return base64.urlsafe_b64encode(json.dumps(plain).encode()).decode().rstrip("=")
+    return base64.urlsafe_b64encode(json.dumps(plain, default=str).encode()).decode().rstrip("=")
 
 
 def _opened(cursor: str) -> list[Any]:

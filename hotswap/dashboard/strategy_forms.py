@@ -203,6 +203,8 @@ def _number(text: str) -> float | int | str:
 
 def field_of(error: str) -> str:
     """The form's field that an error of the API belongs to."""
+    if error == "name":
+        return "alias"
     if error in ("versionA", "versionB", "trafficSplit"):
         return "share" if error == "trafficSplit" else "version"
     return "strategy" if error in ("canaryPercentage", "waves", "switchType") else error
