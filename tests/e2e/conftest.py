@@ -18,7 +18,7 @@ def stack_on() -> Iterator[StackOn]:
     running: dict[str, Stack] = {}
 
     def on(backend: str) -> Stack:
-        _require(backend)
+        require_backend(backend)
         if backend not in running:
             running[backend] = Stack(backend)
             running[backend].start()
@@ -50,7 +50,7 @@ def each_stack(request: pytest.FixtureRequest, stack_on: StackOn) -> Stack:
 @pytest.fixture
 def own_stack() -> Iterator[Stack]:
     """A platform, not started, for a test that stops or breaks it."""
-    _require("sandbox")
+    require_backend("sandbox")
     stack = Stack("sandbox")
     yield stack
     stack.close()
@@ -59,14 +59,15 @@ def own_stack() -> Iterator[Stack]:
 @pytest.fixture
 def runners_stack() -> Iterator[Stack]:
     """A platform with two runner processes, not started."""
-    _require("sandbox")
+    require_backend("sandbox")
     settings = {"HOTSWAP_RUNNER_NAME": "box", "HOTSWAP_RUNNER_REGIONS": "north,south"}
     stack = Stack("sandbox", runners=2, **settings)
     yield stack
     stack.close()
 
 
-def _require(backend: str) -> None:
+def require_backend(backend: str) -> None:
+    """Skip the test where this machine cannot run the backend."""
     if backend == "sandbox" and os.geteuid() != 0 and not shutil.which("bwrap"):
         pytest.skip("the sandbox backend needs root or bubblewrap")
     if backend == "docker" and not docker_answers():
