@@ -416,6 +416,7 @@ class TestLease:
     def test_is_not_needed_for_a_whole_share(self, own_plane: DataPlane) -> None:
         """C65: what is promoted stays promoted through a restart without a control plane."""
         rollout = Rollout(own_plane, weight=10_000, is_leased=False)
+        assert rollout.versions(5) == {"v2": 5}
         own_plane.wait(
             lambda: rollout.route.attempt.encode() in table_on_disk(own_plane, "gateway")
         )
