@@ -21,6 +21,7 @@ class Job(StrEnum):
     TELEMETRY_PURGE = "runners.telemetry_purge"
     DEPLOYMENTS_TICK = "deployments.tick"
     DEPLOYMENTS_RECONCILE = "deployments.reconcile"
+    EVIDENCE_PURGE = "deployments.evidence_purge"
     EFFECTS_DELIVER = "deployments.deliver_effects"
     SOURCES_POLL = "deployments.poll_sources"
 
@@ -33,6 +34,7 @@ PERIODIC: dict[Job, float] = {
     Job.ARTIFACTS_COLLECT: 3_600.0,
     Job.TELEMETRY_PURGE: 900.0,
     Job.DEPLOYMENTS_TICK: 1.0,
+    Job.EVIDENCE_PURGE: 3_600.0,
     Job.EFFECTS_DELIVER: 1.0,
     Job.SOURCES_POLL: 1.0,
 }

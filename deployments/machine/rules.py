@@ -541,8 +541,8 @@ def _settling(view: View) -> Decision | None:
         return end(view, Phase.SUCCEEDED, f"Promoted; deployment {view.newer} comes next.")
     if view.observed_seconds < view.plan.keep_blue_seconds:
         return stay(view, "The old version stays warm, and one call brings it back.")
-    if view.stable_in_flight and view.observed_seconds < view.drain_seconds:
-        return stay(view, "Calls still run on the old version.")
+    if view.stable_in_flight != 0 and view.observed_seconds < view.drain_seconds:
+        return stay(view, "Calls may still run on the old version.")
     reason = "Promoted, and the old version has ended its calls."
     return end(view, Phase.SUCCEEDED, reason, counts_dropped=bool(view.stable_in_flight))
 

@@ -26,12 +26,18 @@ from deployments.strategies.base import (
 from deployments.types import Concurrency, Fleet, Plan, Strategy
 from functions import selectors as functions
 from functions.checks import check_alias_name
+from functions.services import holds
 from hotswap.core.errors import Conflict, InvalidInput
 from hotswap.jobs import Job, enqueue_on_commit
 from hotswap.records import services as records
 from runners.selectors import nodes
 
 MESSAGE_MAX: Final = 500
+
+
+def holder_of(deployment: Deployment) -> str:
+    """What pins and holds call a deployment."""
+    return f"deployment {deployment.id}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,7 +176,18 @@ def deployment_preview(
 
 
 def attempt_create(*, deployment: Deployment, wants_room: bool, now: datetime) -> Attempt:
-    """The next attempt at a deployment: a new salt, a new key for previews, no evidence."""
+    """The next attempt at a deployment: a new salt, a new key for previews, no evidence.
+
+    Its version is pinned from here on: it must not be deleted while the attempt is queued.
+
+    Raises:
+        NotFound: the version was deleted since the last attempt.
+    """
+    function = functions.function_lock(name=deployment.function.name)
+    functions.version_get(function=function, version=str(deployment.to_number))
+    holds.versions_pin(
+        version_ids=[deployment.to_version_id], holder=holder_of(deployment), now=now
+    )
     number = deployment.attempts.count() + 1
     plan = plan_load(deployment.plan)
     attempt = Attempt.objects.create(

@@ -66,15 +66,21 @@ def judge_attempt(
         "duration_is_over": is_settled or observed_seconds >= step.hold_seconds,
         "needs_samples": step.needs_samples and not is_settled,
     }
-    evidence = evidence_of(attempt=attempt, age_seconds=age_seconds, regions=regions)
-    judgement = judge(evidence, plan.limits, **question)
+    seen: dict[str, Any] = {"attempt": attempt, "age_seconds": age_seconds, "regions": regions}
+    judgement = judge(evidence_of(**seen), plan.limits, **question)
     newest = _newest_epochs(attempt)
-    if judgement.verdict is Verdict.FAIL or newest == set(attempt.routes):
-        return judgement
-    recent = evidence_of(attempt=attempt, age_seconds=age_seconds, regions=regions, epochs=newest)
-    limits = replace(plan.limits, alpha=plan.limits.alpha / (len(plan.steps) + 1))
-    second = judge(recent, limits, **question)
-    return second if second.verdict is Verdict.FAIL else judgement
+    if judgement.verdict is not Verdict.FAIL and newest != set(attempt.routes):
+        limits = replace(plan.limits, alpha=plan.limits.alpha / (len(plan.steps) + 1))
+        recent = judge(evidence_of(**seen, epochs=newest), limits, **question)
+        judgement = recent if recent.verdict is Verdict.FAIL else judgement
+    if judgement.verdict is Verdict.PASS and plan.has_barrier and not is_settled:
+        # A wave has passed when each of its regions has, not when their sum has.
+        each = (
+            judge(evidence_of(**seen, region=name), plan.limits, **question)
+            for name in step.regions
+        )
+        return next((found for found in each if found.verdict is not Verdict.PASS), judgement)
+    return judgement
 
 
 def evidence_of(
@@ -83,19 +89,24 @@ def evidence_of(
     age_seconds: float | None,
     regions: Mapping[str, str],
     epochs: set[str] | None = None,
+    region: str | None = None,
 ) -> Evidence:
     """The counts of an attempt in strata.
 
     Args:
         regions: runner -> its region.
         epochs: keys of `Attempt.routes`; None takes all.
+        region: None takes all.
     """
     candidate = attempt.deployment.to_version_id
     strata: dict[_Stratum, dict[bool, _Sums]] = defaultdict(lambda: {True: _Sums(), False: _Sums()})
     for (epoch, version, runner, cold), sums in _places(attempt).items():
         if epochs is not None and str(epoch) not in epochs:
             continue
-        found = strata[epoch, regions.get(runner, ""), cold][version == candidate]
+        where = regions.get(runner, "")
+        if region is not None and where != region:
+            continue
+        found = strata[epoch, where, cold][version == candidate]
         found.calls += sums.calls
         found.failed += sums.failed
         found.first += sums.first
@@ -104,11 +115,11 @@ def evidence_of(
     cells = [
         Cell(
             cold,
-            _share(attempt, epoch, region),
+            _share(attempt, epoch, where),
             arms[True].arm(is_alone=is_alone),
             arms[False].arm(is_alone=is_alone),
         )
-        for (epoch, region, cold), arms in sorted(strata.items())
+        for (epoch, where, cold), arms in sorted(strata.items())
     ]
     failing = FailureSeen.objects.filter(attempt=attempt, version_id=candidate)
     return Evidence(

@@ -8,9 +8,10 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from deployments.machine import Clock, Decision, Move, Route, View, is_leased, shares
-from deployments.models import Attempt, Deployment
+from deployments.models import Attempt
 from deployments.rules import HookKind, Notice
 from deployments.services import hooks, judging, notifications
+from deployments.services.deployments import holder_of
 from deployments.services.digests import digest_of
 from deployments.services.events import REASON_MAX, event_append
 from deployments.services.observation import alias_now, attempt_that_wants_room, split_key
@@ -42,11 +43,6 @@ _HOOKS: Final = {
     Phase.ROLLING_BACK: HookKind.ROLLBACK,
     Phase.SUCCEEDED: HookKind.POST_ROLLOUT,
 }
-
-
-def holder_of(deployment: Deployment) -> str:
-    """What pins and holds call a deployment."""
-    return f"deployment {deployment.id}"
 
 
 def apply(

@@ -28,6 +28,11 @@ def hold_take(
     )
     if row.holder != holder:
         raise Conflict(f"Alias {alias} is being moved by {row.holder}.")
+    versions_pin(version_ids=version_ids, holder=holder, now=now)
+
+
+def versions_pin(*, version_ids: Collection[int], holder: str, now: datetime) -> None:
+    """Keep versions of a locked function from being deleted. Pinning again changes nothing."""
     VersionPin.objects.bulk_create(
         [VersionPin(version_id=pk, holder=holder, created_at=now) for pk in version_ids],
         ignore_conflicts=True,

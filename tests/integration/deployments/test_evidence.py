@@ -1,10 +1,14 @@
 """What gateways report of rollouts: counted once, whatever is repeated or late."""
 
+from datetime import timedelta
+
 import msgspec
 import pytest
 
+from deployments import tasks
 from deployments.models import Attempt, Deployment, Evidence, FailureSeen, GatewayState
-from deployments.states import Phase
+from deployments.reconcilers import attempt as reconciler
+from deployments.states import Command, Phase
 from hotswap.core import clock
 from hotswap.wire.rollouts import EvidenceAnswer, EvidenceReport, Failure
 from tests.integration.deployments.world import World
@@ -140,8 +144,6 @@ class TestLeases:
     ) -> None:
         GatewayState.objects.filter(node="g2").update(seen_at="2026-01-01T00:00:00Z")
         before = world.at(canary).lease_until
-        from deployments.reconcilers import attempt as reconciler
-
         world.gateways[1].live()
         reconciler.reconcile(attempt_id=world.at(canary).id)
 
@@ -180,8 +182,6 @@ class TestEndpoint:
         self, world: World, canary: Deployment
     ) -> None:
         """The broker, beat and the worker are dead: rollouts go on all the same."""
-        from datetime import timedelta
-
         late = clock.utc_now() - timedelta(seconds=3)
         Attempt.objects.filter(deployment=canary).update(due_at=late)
 
@@ -190,3 +190,22 @@ class TestEndpoint:
         due = world.at(canary).due_at
         assert due is not None
         assert due > late
+
+
+class TestRetention:
+    def test_forgets_counts_a_month_after_the_end_and_keeps_the_receipt(
+        self, world: World, canary: Deployment
+    ) -> None:
+        world.serve(canary, v1=(900, 0), v2=(100, 0))
+        tasks.evidence_purge()
+        assert Evidence.objects.count() > 0
+        world.give(canary, Command.ABORT)
+        world.until(canary, Phase.ROLLED_BACK)
+        Attempt.objects.filter(deployment=canary).update(
+            finished_at=clock.utc_now() - tasks.EVIDENCE_KEPT - timedelta(seconds=1)
+        )
+
+        tasks.evidence_purge()
+
+        assert not Evidence.objects.filter(attempt__deployment=canary).exists()
+        assert world.at(canary).receipt["versions"]["v2"]["answered"] == 100

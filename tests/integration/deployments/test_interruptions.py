@@ -11,7 +11,7 @@ from deployments.services.freezes import freeze_create, freeze_end
 from deployments.states import Command, Held, Phase
 from functions.services import aliases, functions, versions
 from hotswap.core import clock
-from hotswap.core.errors import Conflict, IllegalTransition
+from hotswap.core.errors import Conflict, IllegalTransition, NotFound
 from tests.integration.control import client, create, upload
 from tests.integration.deployments.world import World
 
@@ -244,6 +244,11 @@ class TestPersons:
             world.give(second, Command.ROLLBACK)
 
 
+def upload_rows(world: World) -> None:
+    """A fourth version, so that the third is not the newest."""
+    versions.version_publish(name="thumbs", actor="x", now=clock.utc_now())
+
+
 def freeze(world: World) -> int:
     now = clock.utc_now()
     window = freeze_create(
@@ -373,6 +378,21 @@ class TestOtherHands:
         world.give(canary, Command.ABORT)
         world.until(canary, Phase.ROLLED_BACK)
         versions.version_delete(name="thumbs", version="v2", actor="x", now=clock.utc_now())
+
+    def test_cannot_remove_a_version_that_is_queued(self, world: World) -> None:
+        canary = world.observing()
+        third = world.deploy(3)
+        assert world.phase(third) is Phase.QUEUED
+        upload_rows(world)
+
+        with pytest.raises(Conflict, match=str(third.id)):
+            versions.version_delete(name="thumbs", version="v3", actor="x", now=clock.utc_now())
+
+        world.give(third, Command.ABORT)
+        versions.version_delete(name="thumbs", version="v3", actor="x", now=clock.utc_now())
+        with pytest.raises(NotFound):
+            world.give(third, Command.RETRY)
+        assert world.phase(canary) is Phase.OBSERVING
 
     def test_that_delete_the_function_end_the_rollout(self, world: World) -> None:
         canary = world.observing()

@@ -4,15 +4,10 @@ import pytest
 
 from deployments.services.events import is_chain_whole
 from deployments.states import Command, Phase
+from runners.models import RunnerNode
 from tests.integration.deployments.world import World
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-def served(world: World, number: int = 1) -> None:
-    """The alias serves a version already."""
-    first = world.deploy(number)
-    world.until(first, Phase.SUCCEEDED)
 
 
 class TestFirstDeployment:
@@ -36,7 +31,7 @@ class TestAllAtOnce:
     def test_prepares_shifts_promotes_settles_and_succeeds(self) -> None:
         """C02: the alias itself moves once."""
         world = World()
-        served(world)
+        world.served()
 
         second = world.deploy(2, config={"keepBlue": "PT0S"})
         last = world.until(second, Phase.SUCCEEDED)
@@ -52,7 +47,7 @@ class TestAllAtOnce:
 
     def test_a_rollback_brings_everything_back(self) -> None:
         world = World()
-        served(world)
+        world.served()
         second = world.deploy(2)
         world.until(second, Phase.SETTLING)
         assert world.alias_number() == 2
@@ -65,3 +60,67 @@ class TestAllAtOnce:
         last = world.until(second, Phase.ROLLED_BACK)
         assert last.reason == "eva: it smells"
         assert world.split() is None
+
+
+class TestCanary:
+    def test_goes_from_step_to_step_on_positive_evidence(self) -> None:
+        """C02, rules 5 and 6."""
+        world = World()
+        canary = world.observing(config={"keepBlue": "PT0S"})
+        for weight in (1_000, 5_000, 10_000):
+            assert world.until(canary, Phase.OBSERVING).weight == weight
+            world.tick(2)
+            assert world.at(canary).weight == weight
+            world.serve(canary, v1=(900, 0), v2=(100, 0))
+            world.pass_step()
+            world.tick()
+        world.until(canary, Phase.SUCCEEDED)
+
+        last = world.at(canary)
+        assert world.alias_number() == 2
+        assert last.receipt["versions"]["v2"]["answered"] == 300
+        assert last.receipt["seconds"]["total"] > 0
+
+
+class TestRolling:
+    def test_moves_runner_by_runner(self) -> None:
+        """The runners of a batch serve the new version, the others the old one."""
+        world = World(runners=4)
+        world.served()
+        config = {"batchSize": 25, "batchDuration": "PT1M", "minimumCalls": 10}
+        rolling = world.deploy(2, "Rolling", config=config)
+        world.until(rolling, Phase.OBSERVING)
+
+        split = world.split()
+        assert split is not None
+        assert (split.weight, split.runner_weights, split.is_leased) == (0, {"r1": 10_000}, True)
+
+        del world.runners["r1"]
+        world.heartbeats()
+        RunnerNode.objects.filter(name="r1").delete()
+        world.until(rolling, Phase.SHIFTING)
+        assert world.at(rolling).runner_weights == {"r2": 10_000}
+
+
+class TestRegional:
+    def test_passes_a_wave_only_when_each_of_its_regions_has_evidence(self) -> None:
+        """P26, P27: a barrier between waves."""
+        world = World(runners=3)
+        world.runners = {"r1": "eu", "r2": "us", "r3": "us"}
+        world.served()
+        config = {
+            "waves": [["eu", "us"]], "increments": [10, 100], "canaryDuration": "PT1M",
+            "minimumCalls": 50,
+        }  # fmt: skip
+        regional = world.deploy(2, "Regional", config=config)
+        world.until(regional, Phase.OBSERVING)
+        world.serve(regional, v1=(900, 0), v2=(100, 0))  # all of it on r1 in eu
+        world.pass_step()
+        world.tick(2)
+        assert world.at(regional).step_index == 0
+
+        arms = [world.arm(regional, n, calls=c, runner="r2") for n, c in ((1, 900), (2, 100))]
+        world.gateways[0].report(world.key, arms=arms)
+        world.tick()
+
+        assert world.at(regional).step_index == 1
