@@ -16,6 +16,9 @@ from deployments.types import Limits
 SHARED_EVIDENCE: Final = 10.0
 """E-value at which stable is over the limit too. Weak: it only turns a rollback into a halt."""
 
+WARNING: Final = math.log(10.0)
+"""log E from which on nothing passes that was judged by enough calls."""
+
 PROOF_EVIDENCE: Final = 20.0
 """E-value that proves health: a candidate at the limit is declared healthy in at most 5 %."""
 
@@ -57,6 +60,12 @@ class Gate:
     @property
     def has_crossed(self) -> bool:
         return self.log_e >= self.threshold and not self.is_held_back
+
+    @property
+    def leans_to_harm(self) -> bool:
+        """Whether it warns: too little to roll back, too much to pass. A version that fails
+        every call of one client among others gives such evidence until the next minute."""
+        return self.kind in (Kind.ABSOLUTE, Kind.RELATIVE) and self.log_e >= WARNING
 
     def document(self) -> dict[str, Any]:
         return {

@@ -192,7 +192,8 @@ def _lack(samples: _Samples, gates: Sequence[Gate]) -> _Finding | None:
             Cause.FEW_SAMPLES, f"{count(samples.calls)} of {count(samples.needed)} calls needed."
         )
     for gate in gates:
-        if gate.is_held_back or (gate.kind is Kind.PROOF and not gate.has_crossed):
+        is_unproven = gate.kind is Kind.PROOF and not gate.has_crossed
+        if gate.is_held_back or gate.leans_to_harm or is_unproven:
             return _inconclusive(Cause.FEW_SAMPLES, f"{gate.sentence}.")
     return None
 

@@ -151,6 +151,15 @@ class TestFloor:
         assert ask(evidence(Arm(9, 3, 0, 6), Arm(81, 0), failing=3)).verdict is Verdict.FAIL
 
 
+class TestWarning:
+    def test_that_is_too_weak_to_roll_back_does_not_pass(self) -> None:
+        """P15: every call of one client among others failed, within one minute."""
+        judgement = ask(evidence(Arm(43, 1, 0, 42), Arm(160, 0), failing=1), Limits(min_calls=20))
+
+        assert (judgement.verdict, judgement.cause) == (Verdict.INCONCLUSIVE, Cause.FEW_SAMPLES)
+        assert "43 of 43 calls failed" in judgement.sentence
+
+
 class TestWhatPassNeeds:
     def test_time(self) -> None:
         judgement = ask(HEALTHY, duration_is_over=False)
