@@ -185,10 +185,8 @@ def events(found: Iterable[Any]) -> list[dict[str, Any]]:
 
 
 def _event(event: Any) -> dict[str, Any]:
-    if event.kind in _EVENT_TITLES:
-        title = _EVENT_TITLES[event.kind]
     is_move = event.kind == "phase" and bool(event.to_phase) and event.to_phase != event.from_phase
-    title = event.kind.replace(".", ": ").replace("-", " ")
+    title = _EVENT_TITLES.get(event.kind, event.kind.replace(".", ": ").replace("-", " "))
     tone = ""
     moved = ""
     if is_move:
