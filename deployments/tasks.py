@@ -23,9 +23,13 @@ def tick(**_: object) -> None:
 
 
 @shared_task(name=Job.DEPLOYMENTS_RECONCILE)
-def reconcile(*, key: str, **_: object) -> None:
-    """Look at one attempt now. A hint: without it the next tick does."""
-    attempt.reconcile(attempt_id=UUID(hex=key))
+def reconcile(*, key: str = "", **_: object) -> None:
+    """Look at one attempt now. A hint: without it, or where it names none, the next tick does."""
+    try:
+        attempt_id = UUID(hex=key)
+    except ValueError:
+        return
+    attempt.reconcile(attempt_id=attempt_id)
 
 
 @shared_task(name=Job.EVIDENCE_PURGE)
