@@ -131,7 +131,8 @@ def _privileged(config: Config) -> Privileged:
     Several runners share one, which none of them may own: it would end with its owner.
     """
     state_dir = config.core.state_dir.resolve()
-    command = [sys.executable, "-m", "runners.sandboxd", "--state-dir", str(state_dir)]
+    command = [sys.executable, "-m", "runners.sandboxd", "--parent", str(os.getpid())]
+    command += ["--state-dir", str(state_dir)]
     is_alone = config.runner.processes == 1
     may_start = is_alone and sys.platform.startswith("linux") and os.geteuid() == 0
     return Privileged(state_dir / "run/sandboxd.sock", command=command if may_start else None)

@@ -51,6 +51,8 @@ def main() -> int:
         log.error("sandboxd must be started as root, on Linux")
         return 1
     linux.die_with_parent(signal.SIGTERM)
+    if options.parent not in (0, os.getppid()):
+        return 0  # it died before it could be watched: nobody would ever stop this process
     linux.adopt_orphans()
     os.umask(0o022)
     try:
@@ -64,6 +66,7 @@ def main() -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="sandboxd", description=__doc__)
     parser.add_argument("--uid", type=int, default=0, help="user the runner runs as")
+    parser.add_argument("--parent", type=int, default=0, help="pid of who starts it and may die")
     parser.add_argument("--state-dir", type=Path, help="instead of the configured one")
     parser.add_argument(
         "--engine", action="append", choices=ENGINES, default=[],

@@ -113,6 +113,16 @@ class TestSandboxd:
         assert b"is running" in second.stderr
         await talk_to(await boot(), machine.code)
 
+    async def test_ends_when_its_parent_died_before_it_looked(self, tmp_path: Path) -> None:
+        stranger = str(os.getpid() + 1)  # as the pid of a parent that is gone would be
+        command = [sys.executable, "-m", "runners.sandboxd", "--parent", stranger]
+        command += ["--state-dir", str(tmp_path)]
+        ended = await asyncio.to_thread(
+            subprocess.run, command, cwd=PROJECT, capture_output=True, timeout=60, check=False
+        )
+        assert ended.returncode == 0
+        assert not (tmp_path / "run").exists()
+
     async def test_binds_no_directory_from_elsewhere(self, boot: Boot, machine: Machine) -> None:
         if machine.kind not in ("crun", "docker"):
             pytest.skip("without a privileged process")
