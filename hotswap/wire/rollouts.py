@@ -100,7 +100,8 @@ class ArmCounts(msgspec.Struct, array_like=True):
 
     Bad is what the function or the platform did wrong: a fault of the function, a 5xx, a
     lost instance. Calls that the caller spoilt or left, and those refused for their number,
-    are no evidence and not in `calls`.
+    are no evidence and not in `calls`; but a caller who left after `slow_ms` waited too long,
+    and is counted as slow.
 
     Attributes:
         epoch: of the split when the call was routed.

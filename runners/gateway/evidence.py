@@ -13,7 +13,7 @@ from typing import Protocol
 import msgspec
 
 from hotswap.core import clock
-from hotswap.core.errors import all_errors
+from hotswap.core.errors import Cancelled, all_errors
 from hotswap.wire.reports import LATENCY_BUCKETS_MS
 from hotswap.wire.rollouts import (
     FAILURES_MAX,
@@ -37,6 +37,7 @@ _decode = msgspec.json.Decoder(EvidenceAnswer).decode
 
 # What the caller spoilt or left, and what was refused for its number, says nothing of a version.
 _NO_EVIDENCE = frozenset(slug for slug, error in all_errors().items() if error.fault == "caller")
+_CANCELLED = Cancelled.slug
 
 
 class Tally:
@@ -164,16 +165,21 @@ class Evidence:
         total_us: int,
         slow_us: int,
     ) -> None:
-        """One drawn call ended. `version` is the id; 0 for `slow_us` counts none as slow."""
-        if outcome in _NO_EVIDENCE:
+        """One drawn call ended. `version` is the id; 0 for `slow_us` counts none as slow.
+
+        A caller who leaves says nothing of the version, unless the wait was too long already.
+        """
+        is_slow = 0 < slow_us < total_us
+        if outcome in _NO_EVIDENCE and not (is_slow and outcome == _CANCELLED):
             return
         seconds = clock.epoch_ms() // 1000
         arm = self._arm(split, version, runner, cold, seconds)
         arm.calls += 1
         arm.total_us += total_us
         arm.buckets[bisect_left(_BUCKETS, total_us / 1000)] += 1
-        if slow_us and total_us > slow_us:
-            arm.slow += 1
+        arm.slow += is_slow
+        if outcome == _CANCELLED:
+            return
         if outcome != "ok" or status >= 500:
             arm.bad += 1
             kind = outcome if outcome != "ok" else "http-5xx"

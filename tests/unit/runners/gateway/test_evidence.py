@@ -91,6 +91,16 @@ class TestCount:
 
         assert book.arms() == []
 
+    def test_takes_a_caller_who_left_after_the_limit_for_a_slow_call(self) -> None:
+        book = Book()
+        book.count("cancelled", status=499, total_us=1_000, slow_us=2_000)
+        book.count("cancelled", status=499, total_us=3_000, slow_us=2_000)
+        book.count("throttled", status=429, total_us=3_000, slow_us=2_000)
+
+        [arm] = book.arms()
+
+        assert (arm.calls, arm.slow, arm.bad, arm.failures) == (1, 1, 0, [])
+
     def test_names_a_client_once_for_a_kind_also_over_reports(self) -> None:
         book = Book()
         for _ in range(3):
