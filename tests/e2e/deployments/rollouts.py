@@ -18,6 +18,7 @@ from tests.e2e.ledger import source
 from tests.e2e.stack import PYTHON_RUNTIME, Stack
 
 TERMINAL = {"succeeded", "rolled-back", "superseded", "failed", "cancelled"}
+WEB_SECONDS = 60.0
 PATIENCE = 120.0
 """Seconds for one phase on a busy machine."""
 
@@ -33,9 +34,17 @@ class Rollout:
         self.path = f"/api/v1/deployments/{self.id}"
 
     def document(self) -> Document:
-        """As the API shows it now."""
-        found: Document = self.stack.api.get(self.path).raise_for_status().json()
-        return found
+        """As the API shows it now; waits for the web where a test has killed it."""
+        deadline = time.monotonic() + WEB_SECONDS
+        while True:
+            try:
+                answer = self.stack.api.get(self.path)
+            except httpx2.TransportError:
+                assert time.monotonic() < deadline, "the API does not come back"
+                time.sleep(0.2)
+            else:
+                found: Document = answer.raise_for_status().json()
+                return found
 
     @property
     def phase(self) -> str:

@@ -43,6 +43,7 @@ class TestKilledMidRollout:
     ) -> None:
         """C34, C72: what the killed process held in its hands is counted, too."""
         called = f"beside-{name}"
+        stack.wait(lambda: api_answers(stack), 60)
         function(stack, called)
         with Ledger(stack.gateway_url, stack.token) as ledger:
             ledger.begin(called, RATE)
@@ -70,6 +71,7 @@ class TestNobodyJudges:
     ) -> None:
         """Rule 10, C34: the lease runs out at the gateways, and nobody is needed for that. Of the
         rest only the runners are spared: without them no answer would show its version."""
+        stack.wait(lambda: api_answers(stack), 60)
         function(stack, "leased")
         with Ledger(stack.gateway_url, stack.token) as ledger:
             ledger.begin("leased", 10.0)
