@@ -7,7 +7,19 @@ import traceback
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from tests.bench import burst, cold, judging, latency, memory, overload, portal, routes, warm
+from tests.bench import (
+    burst,
+    cold,
+    judging,
+    latency,
+    memory,
+    overload,
+    portal,
+    rollouts,
+    routes,
+    swaps,
+    warm,
+)
 from tests.bench.figures import Figure, NotMeasured
 from tests.bench.lab import Lab
 from tests.bench.platform import Platform, WholeStack
@@ -15,7 +27,9 @@ from tests.bench.registry import benchmarks
 from tests.bench.report import Report
 
 # In the order in which they run: those that want a quiet machine first.
-ORDER = (warm, latency, overload, burst, cold, memory, routes, portal, judging)
+ORDER = (
+    warm, latency, overload, burst, cold, memory, routes, portal, rollouts, swaps, judging,
+)  # fmt: skip
 
 
 def main(arguments: list[str]) -> int:
