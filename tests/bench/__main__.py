@@ -10,6 +10,7 @@ from functools import partial
 from tests.bench import (
     burst,
     cold,
+    faults,
     judging,
     latency,
     memory,
@@ -28,7 +29,7 @@ from tests.bench.report import Report
 
 # In the order in which they run: those that want a quiet machine first.
 ORDER = (
-    warm, latency, overload, burst, cold, memory, routes, portal, rollouts, swaps, judging,
+    warm, latency, overload, burst, cold, memory, routes, portal, rollouts, swaps, faults, judging,
 )  # fmt: skip
 
 
