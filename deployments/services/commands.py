@@ -92,7 +92,7 @@ def _undone(deployment: Deployment, actor: str, now: datetime) -> Attempt:
 
 
 def _again(attempt: Attempt, reason: str, actor: str, now: datetime) -> Attempt:
-    """A retry queues like a new deployment, but never takes another's place."""
+    """A retry takes nobody's place and joins no queue: it is refused while another runs."""
     running = (
         Attempt.objects.filter(function=attempt.function_id, alias=attempt.alias)
         .exclude(phase__in=TERMINAL)
