@@ -346,7 +346,11 @@ def comparison(lines: Sequence[Line], report: Any) -> dict[str, Any]:
         *(_business(each.metric, each.comparison) for each in report.metrics),
     ]
     split = report.split
-    return {"rows": rows, "skew": split.sentence if split and split.is_mismatch else ""}
+    return {
+        "rows": rows,
+        "has_business": bool(report.metrics),
+        "skew": split.sentence if split and split.is_mismatch else "",
+    }
 
 
 def _compared(name: str, old: str, new: str) -> dict[str, str]:
