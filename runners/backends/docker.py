@@ -26,6 +26,7 @@ from runners.backends.base import Cell, CellExit, CellLimits, CellStats, Isolati
 from runners.backends.bundle import STEM_LIMITS, TASK
 from runners.backends.code_tree import place_code
 from runners.backends.container import container_config, limits_config
+from runners.backends.handled import CellHands, HandledCell
 from runners.backends.privileged import Privileged
 from runners.backends.rendezvous import Rendezvous, private_directory
 from runtimes import builder, catalog
@@ -37,7 +38,6 @@ LABEL: Final = "hotswap.installation"
 RUNNER_LABEL: Final = "hotswap.runner"
 _CALLS_AT_ONCE: Final = 8
 _LOOK_SECONDS: Final = 1.0
-_UNKNOWN: Final = CellStats(None, None, None, None, None)
 _ENFORCED: Final = (
     "container with its own pid, network, ipc, uts and mount namespaces",
     "unprivileged user",
@@ -85,26 +85,14 @@ class Engine:
             self._client = None
 
 
-class Hands(Protocol):
-    """How a container is met, given its code and limits, frozen and watched."""
+class Hands(CellHands, Protocol):
+    """The same, and how a container is met and ended."""
 
     async def prepare(self, cell: str) -> Path:
         """Make its meeting directory."""
 
     async def accept(self, cell: str) -> socket.socket:
         """The bootstrap's connection."""
-
-    async def adopt(self, cell: str, code: Path, limits: CellLimits) -> str:
-        """Give it code and limits."""
-
-    async def freeze(self, cell: str) -> None:
-        """Stop its CPU use."""
-
-    async def thaw(self, cell: str) -> None:
-        """Undo `freeze`."""
-
-    async def stats(self, cell: str) -> CellStats:
-        """Current use."""
 
     async def stop(self, cell: str) -> None:
         """Kill it where possible, and remove its meeting directory."""
@@ -246,27 +234,19 @@ class DockerBackend:
         self._cells.pop(cell_id, None)
 
 
-class DockerCell:
+class DockerCell(HandledCell):
     """One container, named after the cell."""
 
     def __init__(
         self, cell_id: str, engine: Engine, hands: Hands, on_gone: Callable[[str], None]
     ) -> None:
-        self.id = cell_id
+        super().__init__(cell_id, hands)
         self._engine = engine
-        self._hands = hands
+        self._meeting = hands
         self._on_gone = on_gone
         self._output: AttachedOutput | None = None
-        self._ended: asyncio.Future[CellExit] = asyncio.get_running_loop().create_future()
         self._watching: asyncio.Task[None] | None = None
         self._stopping: asyncio.Future[None] | None = None
-        self._control: socket.socket | None = None
-        self._frozen = False
-
-    @property
-    def control(self) -> socket.socket:
-        assert self._control is not None, "boot() comes first"
-        return self._control
 
     async def boot(self, config: dict[str, Any], on_output: Output) -> None:
         """Create, attach, start, and meet the bootstrap."""
@@ -275,7 +255,7 @@ class DockerCell:
         self._output = AttachedOutput(stream, on_output)
         await self._engine.call(lambda api: api.start(self.id))
         self._watching = asyncio.get_running_loop().create_task(self._watch(self._output))
-        arriving = asyncio.ensure_future(self._hands.accept(self.id))
+        arriving = asyncio.ensure_future(self._meeting.accept(self.id))
         await asyncio.wait((arriving, self._watching), return_when=asyncio.FIRST_COMPLETED)
         if not arriving.done():
             arriving.cancel()
@@ -293,31 +273,6 @@ class DockerCell:
                 else:  # it closed its output and lives on
                     await asyncio.sleep(_LOOK_SECONDS)
 
-    async def abandon(self) -> None:
-        """Stop it and its control socket, which nobody took over."""
-        if self._control is not None:
-            self._control.close()
-        await self.stop()
-
-    async def adopt(self, code: Path, limits: CellLimits) -> str:
-        return await self._hands.adopt(self.id, code, limits)
-
-    async def freeze(self) -> None:
-        if not self._frozen and not self._ended.done():
-            self._frozen = True
-            await self._hands.freeze(self.id)
-
-    async def thaw(self) -> None:
-        if self._frozen and not self._ended.done():
-            self._frozen = False
-            await self._hands.thaw(self.id)
-
-    async def stats(self) -> CellStats:
-        try:
-            return await self._hands.stats(self.id)
-        except BackendFailed:
-            return _UNKNOWN
-
     async def stop(self) -> None:
         if self._stopping is None:
             self._stopping = asyncio.ensure_future(self._stop())
@@ -325,19 +280,12 @@ class DockerCell:
 
     async def _stop(self) -> None:
         with contextlib.suppress(BackendFailed):
-            await self._hands.stop(self.id)
+            await self._meeting.stop(self.id)
         await self._engine.call(partial(_remove, name=self.id))
         self._set_ended(CellExit(code=-9, out_of_memory=False))
         if self._output is not None:
             self._output.close()
         self._on_gone(self.id)
-
-    async def wait(self) -> CellExit:
-        return await asyncio.shield(self._ended)
-
-    def _set_ended(self, ended: CellExit) -> None:
-        if not self._ended.done():
-            self._ended.set_result(ended)
 
 
 class EngineHands:

@@ -2,12 +2,11 @@
 
 import asyncio
 import secrets
-import socket
 from collections.abc import Callable
-from pathlib import Path
 
 from hotswap.core.errors import BackendFailed
-from runners.backends.base import Cell, CellExit, CellLimits, CellStats, Isolation, Output
+from runners.backends.base import Cell, CellExit, Isolation, Output
+from runners.backends.handled import HandledCell
 from runners.backends.output import OutputPipe
 from runners.backends.privileged import Privileged
 from runners.backends.programs import Programs
@@ -66,7 +65,7 @@ class SandboxBackend:
         self._cells.pop(cell_id, None)
 
 
-class SandboxCell:
+class SandboxCell(HandledCell):
     """One cell, known to the privileged process by its id."""
 
     def __init__(
@@ -76,18 +75,10 @@ class SandboxCell:
         on_output: Output,
         on_gone: Callable[[str], None],
     ) -> None:
-        self.id = cell_id
+        super().__init__(cell_id, privileged)
         self._privileged = privileged
         self._output = OutputPipe(on_output)
         self._on_gone = on_gone
-        self._ended: asyncio.Future[CellExit] = asyncio.get_running_loop().create_future()
-        self._control: socket.socket | None = None
-        self._frozen = False
-
-    @property
-    def control(self) -> socket.socket:
-        assert self._control is not None, "boot() comes first"
-        return self._control
 
     async def boot(self, runtime: str) -> None:
         """Have it made; nothing is left of it when that fails."""
@@ -100,44 +91,12 @@ class SandboxCell:
             raise
         self._output.close_writer()
 
-    async def abandon(self) -> None:
-        """Stop it and its control socket, which nobody took over."""
-        if self._control is not None:
-            self._control.close()
-        await self.stop()
-
-    async def adopt(self, code: Path, limits: CellLimits) -> str:
-        return await self._privileged.adopt(self.id, code, limits)
-
-    async def freeze(self) -> None:
-        if not self._frozen and not self._ended.done():
-            self._frozen = True
-            await self._privileged.freeze(self.id)
-
-    async def thaw(self) -> None:
-        if self._frozen and not self._ended.done():
-            self._frozen = False
-            await self._privileged.thaw(self.id)
-
-    async def stats(self) -> CellStats:
-        try:
-            return await self._privileged.stats(self.id)
-        except BackendFailed:
-            return CellStats(None, None, None, None, None)
-
     async def stop(self) -> None:
         try:
             await self._privileged.stop(self.id)
         finally:
             self._set_ended(CellExit(code=None, out_of_memory=False))
             self._close()
-
-    async def wait(self) -> CellExit:
-        return await asyncio.shield(self._ended)
-
-    def _set_ended(self, ended: CellExit) -> None:
-        if not self._ended.done():
-            self._ended.set_result(ended)
 
     def _close(self) -> None:
         self._output.close()
