@@ -4,21 +4,10 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from deployments.machine.rules import (
-    DECIDED,
-    RISK_ACCEPTED,
-    TO_THE_END,
-    advance,
-    end,
-    failing,
-    gate_name,
-    gate_of,
-    hold,
-    promote,
-    release,
-    roll_back,
-    stay,
-)
+from deployments.machine.gates import DECIDED, gate_name, gate_of
+from deployments.machine.guards import RISK_ACCEPTED, failing
+from deployments.machine.moves import advance, end, hold, promote, release, roll_back, stay
+from deployments.machine.start import TO_THE_END
 from deployments.machine.view import Clock, Decision, View
 from deployments.states import TERMINAL, Command, Held, Phase
 from deployments.types import Plan
