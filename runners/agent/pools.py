@@ -229,9 +229,15 @@ class Pool:
 
     # Instances
 
-    def start_one(self) -> str:
-        """Start an instance in the background; else the sentence that says why not."""
-        if not self.function.has_place(self):
+    def start_one(self, *, may_surge: bool = False) -> str:
+        """Start an instance in the background; else the sentence that says why not.
+
+        Args:
+            may_surge: also beyond the function's limit. A version that is about to be rolled
+                out needs an instance where the old one keeps all of them busy, most of all if
+                it is the remedy for that.
+        """
+        if not self.function.has_place(self) and not may_surge:
             limit = self.function.route.max_instances
             return f"the function has {limit} instances on this runner, which is its limit"
         if not self._starter.has_room(self.version.memory_mib):

@@ -9,7 +9,7 @@ from runners.agent.pools import Pool
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.25, 30.0
 STEADY_SECONDS = 10.0
 REFUSED_PAUSE_SECONDS, REFUSED_SECONDS = 0.5, 30.0
-"""A runner without a place is asked again; the version is blamed when it never has one."""
+"""A runner without room is asked again; the version is blamed when there never is any."""
 
 
 @dataclass(slots=True)
@@ -20,7 +20,7 @@ class _Kept:
         pool: None until the version is known here.
         not_before: monotonic time of the next start; `pause` follows it.
         full_since: monotonic time since when all its instances are ready.
-        refused_since: monotonic time since when there was no place for another.
+        refused_since: monotonic time since when there was no room for another.
         told: ready instances and failure that the control plane was last told.
     """
 
@@ -105,7 +105,7 @@ def _tend_pool(pool: Pool, kept: _Kept, now: float) -> None:
 
 
 def _judge_refusal(pool: Pool, kept: _Kept, refusal: str, now: float) -> None:
-    """A full function or a full runner says nothing of the version: places come free."""
+    """A full runner says nothing of the version: room comes free."""
     kept.refused_since = min(kept.refused_since, now) if refusal else math.inf
     if now - kept.refused_since >= REFUSED_SECONDS:
         pool.start_error = refusal
