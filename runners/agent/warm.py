@@ -95,7 +95,7 @@ def _tend_pool(pool: Pool, kept: _Kept, now: float) -> None:
         return
     before, refusal = pool.total, ""
     while not refusal and pool.total < kept.count:
-        refusal = pool.start_one()
+        refusal = pool.start_one(may_surge=True)
     if pool.total > before:
         kept.not_before = now + kept.pause
         kept.pause = min(max(2 * kept.pause, FIRST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)
