@@ -54,8 +54,9 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "django_prometheus.middleware.PrometheusBeforeMiddleware",
     "hotswap.api.request_id.RequestIdMiddleware",
+    "hotswap.api.short_cut.InternalShortCut",
+    "django_prometheus.middleware.PrometheusBeforeMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
     "hotswap.api.static_files.StaticFilesMiddleware",
