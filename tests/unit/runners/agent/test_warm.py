@@ -130,6 +130,8 @@ class TestWarmKeeper:
         async def story() -> None:
             warm = Warm()
             warm.world.starter.room = 1
+            warm.keeper.want({1: 1})
+            await warm.pass_time(1, "ready")
             warm.keeper.want({1: 2})
             await warm.pass_time(REFUSED_SECONDS - 1, "ready")
             assert warm.keeper.failed_starts() == {}
