@@ -25,11 +25,12 @@ class InternalShortCut:
 
     def __init__(self, get_response: Respond) -> None:
         self._get_response = get_response
-        if iscoroutinefunction(get_response):
+        self._is_async = iscoroutinefunction(get_response)
+        if self._is_async:
             markcoroutinefunction(self)
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
-        if iscoroutinefunction(self) and request.path_info.startswith(PREFIX):
+        if self._is_async and request.path_info.startswith(PREFIX):
             return self._at_once(request)
         return self._get_response(request)
 

@@ -37,5 +37,7 @@ STREAM_WINDOW_BYTES: Final = 256 * 1024  # unread bytes of one stream before the
 # Logs
 LOG_BYTES_PER_INVOCATION: Final = 1 * MIB
 LOG_LINE_MAX_BYTES: Final = 16 * 1024
-LOG_LINES_PER_SECOND: Final = 1_000  # per function and runner
+LOG_LINES_PER_SECOND: Final = 1_000  # printed ones, per function and runner
 LOG_LINES_BURST: Final = 5_000
+LOG_CALLS_PER_SECOND: Final = 100  # with START, END and REPORT, per function and runner
+LOG_CALLS_BURST: Final = 1_000

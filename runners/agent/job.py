@@ -34,8 +34,8 @@ class Job:
 
     __slots__ = (
         "alias", "arrived", "body", "caller", "cancel_at", "cold", "content_type", "deadline",
-        "dispatched", "done", "init_us", "instance_id", "log_bytes", "log_dropped", "log_stream",
-        "queue_us", "request_id", "started_ms", "stream", "traceparent", "version_id",
+        "dispatched", "done", "init_us", "instance_id", "is_told", "log_bytes", "log_dropped",
+        "log_stream", "queue_us", "request_id", "started_ms", "stream", "traceparent", "version_id",
         "wants_stream",
     )  # fmt: skip
 
@@ -66,6 +66,7 @@ class Job:
         self.log_stream = ""
         self.log_bytes = 0
         self.log_dropped = 0
+        self.is_told = False  # its START is in the log, so END and REPORT follow
         self.started_ms = 0
 
     def reply(self, header: list[object], body: bytes) -> None:

@@ -9,6 +9,8 @@ import msgspec
 from hotswap.core import clock
 from hotswap.core.limits import (
     LOG_BYTES_PER_INVOCATION,
+    LOG_CALLS_BURST,
+    LOG_CALLS_PER_SECOND,
     LOG_LINE_MAX_BYTES,
     LOG_LINES_BURST,
     LOG_LINES_PER_SECOND,
@@ -26,34 +28,60 @@ LEVELS = frozenset({"DEBUG", "INFO", "WARN", "ERROR"})
 _encode = msgspec.json.Encoder().encode
 
 
-class _Budget:
-    """Token bucket of one function's log lines, and what it had to drop."""
+class _Bucket:
+    """A token bucket, and how much it had to leave out."""
 
-    __slots__ = ("dropped", "refilled_at", "tokens")
+    __slots__ = ("_burst", "_per_second", "_refilled_at", "_tokens", "left_out")
+
+    def __init__(self, per_second: int, burst: int, now: float) -> None:
+        self._per_second = per_second
+        self._burst = burst
+        self._tokens = float(burst)
+        self._refilled_at = now
+        self.left_out = 0
+
+    def take(self, now: float) -> bool:
+        """Room for one more."""
+        refill = (now - self._refilled_at) * self._per_second
+        self._tokens = min(self._burst, self._tokens + refill)
+        self._refilled_at = now
+        if self._tokens < 1:
+            self.left_out += 1
+            return False
+        self._tokens -= 1
+        return True
+
+
+class _Budget:
+    """What one function may write: lines that it prints, and calls that the platform tells of."""
+
+    __slots__ = ("calls", "lines")
 
     def __init__(self, now: float) -> None:
-        self.tokens = float(LOG_LINES_BURST)
-        self.refilled_at = now
-        self.dropped = 0
+        self.lines = _Bucket(LOG_LINES_PER_SECOND, LOG_LINES_BURST, now)
+        self.calls = _Bucket(LOG_CALLS_PER_SECOND, LOG_CALLS_BURST, now)
 
-    def take(self, count: int, now: float) -> bool:
-        """Room for all of `count` lines, or for none."""
-        refill = (now - self.refilled_at) * LOG_LINES_PER_SECOND
-        self.tokens = min(LOG_LINES_BURST, self.tokens + refill)
-        self.refilled_at = now
-        if self.tokens < count:
-            self.dropped += count
-            return False
-        self.tokens -= count
-        return True
+    def notes(self) -> list[str]:
+        """What was left out since the last question, in words."""
+        found = []
+        if count := self.lines.left_out:
+            found.append(f"dropped {count} lines: over {LOG_LINES_PER_SECOND} lines a second")
+        if count := self.calls.left_out:
+            found.append(
+                f"left out START, END and REPORT of {count} calls: over {LOG_CALLS_PER_SECOND} "
+                "calls a second; every call is counted"
+            )
+        self.lines.left_out = self.calls.left_out = 0
+        return found
 
 
 class LogBook:
     """Collects lines; `collect` hands them to a report sender.
 
     The platform's own START, END and REPORT lines of an invocation are written together
-    when it ends or first prints; like printed lines they need room in the function's
-    budget. What had no room is counted and shown as one line when there is room again.
+    when it ends, or START when it first prints. They have a budget of their own, so that a
+    function of many calls does not lose what it prints. What had no room is counted, and
+    said in a line when there is room again.
     """
 
     def __init__(self, *, node: str, boot: str) -> None:
@@ -81,8 +109,7 @@ class LogBook:
         request_id = ""
         if job is not None:
             request_id = job.request_id
-            if job.log_bytes == 0:
-                self._start(function, version, job, now)
+            self._first(function, version, job, now)
             job.log_dropped += dropped
         for line in lines:
             time_ms, level, text = line
@@ -104,9 +131,12 @@ class LogBook:
         text: str,
     ) -> None:
         """A line that went past the bootstrap: native code, a child process, a crash report."""
+        now = clock.monotonic()
+        if job is not None:
+            self._first(function, version, job, now)
         request_id = job.request_id if job is not None else ""
         record = LogRecord(version.id, request_id, instance, clock.epoch_ms(), "INFO", text)
-        self._printed(function, record, job, clock.monotonic())
+        self._printed(function, record, job, now)
 
     def _printed(
         self, function: FunctionRoute, record: LogRecord, job: Job | None, now: float
@@ -118,14 +148,21 @@ class LogBook:
             if job.log_bytes > LOG_BYTES_PER_INVOCATION:
                 job.log_dropped += 1
                 return
-        if self._budget(function.id, now).take(1, now):
+        if self._budget(function.id, now).lines.take(now):
             self._append(function.id, record)
 
-    def _start(self, function: FunctionRoute, version: VersionRoute, job: Job, now: float) -> None:
+    def _first(self, function: FunctionRoute, version: VersionRoute, job: Job, now: float) -> None:
+        """Before the first line of a call: its START, where calls are not too many."""
+        if job.log_bytes:
+            return
         job.log_bytes = 1
-        if self._budget(function.id, now).take(1, now):
-            text = f"START RequestId: {job.request_id} Version: {version.number}"
-            self._platform(function.id, version.id, job, job.started_ms, text)
+        job.is_told = self._budget(function.id, now).calls.take(now)
+        if job.is_told:
+            self._start(function, version, job)
+
+    def _start(self, function: FunctionRoute, version: VersionRoute, job: Job) -> None:
+        text = f"START RequestId: {job.request_id} Version: {version.number}"
+        self._platform(function.id, version.id, job, job.started_ms, text)
 
     def ended(
         self, function: FunctionRoute, version: VersionRoute, job: Job, memory_kib: int
@@ -133,11 +170,12 @@ class LogBook:
         """The invocation is over: write END and REPORT, and START if it printed nothing."""
         now = clock.monotonic()
         budget = self._budgets.get(function.id) or self._budget(function.id, now)
-        if not budget.take(2 if job.log_bytes else 3, now):
-            return
         if not job.log_bytes:
-            text = f"START RequestId: {job.request_id} Version: {version.number}"
-            self._platform(function.id, version.id, job, job.started_ms, text)
+            if not budget.calls.take(now):
+                return
+            self._start(function, version, job)
+        elif not job.is_told:
+            return
         ended_ms = clock.epoch_ms()
         if job.log_dropped:
             text = f"dropped {job.log_dropped} lines: over 1 MiB in one invocation"
@@ -160,7 +198,8 @@ class LogBook:
         error: dict[str, object],
     ) -> None:
         """The invocation never ran: leave a line that says why."""
-        if self._budget(function.id, clock.monotonic()).take(1, clock.monotonic()):
+        now = clock.monotonic()
+        if self._budget(function.id, now).calls.take(now):
             text = f"{slug} RequestId: {job.request_id} {error.get('errorMessage', '')}"
             self._platform(function.id, version.id, job, clock.epoch_ms(), text)
 
@@ -180,11 +219,10 @@ class LogBook:
 
     def _append(self, function_id: int, record: LogRecord) -> None:
         budget = self._budgets[function_id]
-        if budget.dropped:
-            text = f"dropped {budget.dropped} lines: over {LOG_LINES_PER_SECOND} lines a second"
-            budget.dropped = 0
-            note = LogRecord(record.version_id, "", "", record.time_ms, "PLATFORM", text)
-            self._lines.append(note)
+        if budget.lines.left_out or budget.calls.left_out:
+            for text in budget.notes():
+                note = LogRecord(record.version_id, "", "", record.time_ms, "PLATFORM", text)
+                self._lines.append(note)
         self._lines.append(record)
         if len(self._lines) > LINES_KEPT:
             self._lines.popleft()
