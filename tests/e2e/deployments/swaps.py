@@ -14,7 +14,7 @@ VERSIONS = 4
 QUICK: Mapping[str, object] = {"minimumCalls": 1, "onInconclusive": "promote"}
 WAYS: Mapping[str, Mapping[str, object]] = {
     "AllAtOnce": {"keepBlue": "PT0S"},
-    "BlueGreen": {"testDuration": "PT0S", "keepBlue": "PT1S"},
+    "BlueGreen": {"testDuration": "PT0S"},
     "Rolling": {"batchSize": 50, "batchDuration": "PT1S", "keepBlue": "PT0S"},
     "Canary": {
         "increments": [30, 100],
@@ -83,6 +83,8 @@ class Swapper:
         rollout.until("settling", "succeeded")
         self._taken(way, began, old)
         self.current = int(new[1:])
+        if way == "BlueGreen":
+            rollout.give("promote-full", "no need to wait")
         rollout.until("succeeded")
 
     def _back(self, way: str, phase: str, command: str) -> None:
