@@ -88,7 +88,7 @@ function drawMarks(plot, marks) {
   ctx.setLineDash([2 * scale, 3 * scale]);
   ctx.font = `${10 * scale}px Inter, sans-serif`;
   ctx.textAlign = "left";
-  ctx.textBaseline = "top";
+  ctx.textBaseline = "bottom";
   for (const { at, text } of marks) {
     const x = plot.valToPos(at, "x", true);
     if (x < bbox.left || x > bbox.left + bbox.width) continue;
@@ -96,7 +96,7 @@ function drawMarks(plot, marks) {
     ctx.moveTo(x, bbox.top);
     ctx.lineTo(x, bbox.top + bbox.height);
     ctx.stroke();
-    ctx.fillText(text, x + 3 * scale, bbox.top);
+    ctx.fillText(text, x + 3 * scale, bbox.top + bbox.height - 3 * scale);
   }
   ctx.restore();
 }

@@ -68,10 +68,10 @@ def probability_bar(share: float) -> SafeString:
 
 @register.filter
 def odds(share: float) -> str:
-    """A probability in per cent that is never 100 by rounding."""
-    if share <= 0.995:
-        return f"{100 * share:.0f} %"
-    return "> 99 %"
+    """A probability in whole per cent, rounded down; neither never nor always."""
+    if share < 0.01:
+        return "< 1 %"
+    return f"{int(100 * share)} %" if share <= 0.995 else "> 99 %"
 
 
 @register.simple_tag
