@@ -81,10 +81,12 @@ def apply(
 
 
 def _take_hold(attempt: Attempt, before: Phase, decision: Decision, now: datetime) -> None:
-    """At the start: fix what to go back to, and keep both versions and the alias."""
+    """At the start: fix what to go back to, and keep both versions and the alias.
+
+    Already while approvals are awaited: who approves has seen what the alias leads to.
+    """
     if before is Phase.QUEUED and decision.phase not in (*TERMINAL, Phase.QUEUED):
         _fix_stable(attempt)
-    if decision.phase is Phase.PREPARING and before is not Phase.PREPARING:
         deployment = attempt.deployment
         ids = {deployment.to_version_id, deployment.from_version_id} - {None}
         holds.hold_take(
@@ -94,6 +96,7 @@ def _take_hold(attempt: Attempt, before: Phase, decision: Decision, now: datetim
             holder=holder_of(deployment),
             now=now,
         )
+    if decision.phase is Phase.PREPARING and before is not Phase.PREPARING:
         attempt.started_at = now
 
 

@@ -173,6 +173,18 @@ class TestWaiting:
         assert response.status_code == 409
         assert response.json()["type"] == "/problems/illegal-transition"
 
+    def test_keeps_the_alias_where_those_who_approve_saw_it(self):
+        made, deployment = waiting()
+        alias = f"/api/v1/functions/{made.function.name}/aliases/production"
+
+        moved = client(username="cyd").put(alias, {"version": "v2"})
+
+        assert (moved.status_code, moved.json()["type"]) == (409, "/problems/conflict")
+        assert str(deployment.id) in moved.json()["detail"]
+        say("reject", deployment, "bob")
+        made.until(deployment, Phase.CANCELLED)
+        assert client(username="cyd").put(alias, {"version": "v2"}).status_code == 200
+
     def test_ends_with_its_time(self):
         made, deployment = waiting()
         made.pass_time(3_601)
