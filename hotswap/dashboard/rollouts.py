@@ -128,6 +128,16 @@ VERBS: Final = {
 }
 
 
+def one_way_back(allowed: Sequence[Command], attempt: Any) -> list[Command]:
+    """Abort and roll back do the same: before promotion the one is offered, after it the other."""
+    late = {Phase.PROMOTING, Phase.SETTLING}
+    is_promoted = bool(late & {attempt.phase, attempt.held_from})
+    spare = Command.ABORT if is_promoted else Command.ROLLBACK
+    if {Command.ABORT, Command.ROLLBACK} <= set(allowed):
+        return [command for command in allowed if command is not spare]
+    return list(allowed)
+
+
 @dataclass(frozen=True, slots=True)
 class Stop:
     """One step on the track. `state` is done, now, next, failed (it ended there) or never."""

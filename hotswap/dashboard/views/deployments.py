@@ -127,6 +127,7 @@ def _page(request: HttpRequest, found: Any, attempt: Any) -> dict[str, Any]:
     events = [each for each in deployments.events_of(found) if each.attempt_id == attempt.id]
     is_newest = attempt == deployments.attempt_current(found)
     allowed = deployments.commands_allowed(attempt) if is_newest else []
+    allowed = rollouts.one_way_back(allowed, attempt)
     verbs, verbs_why = pages.verbs(found, allowed, actor=actor(request))
     series = deployments.series(attempt)
     return (

@@ -168,8 +168,8 @@ class TestSteering:
             path = started(stack, name)
             portal.open(path)
             expect_phase(portal, "observing")
-            page.click("#do-rollback")
-            expect(page.locator("#command-dialog")).to_contain_text("Roll back to v1?")
+            page.click("#do-abort")
+            expect(page.locator("#command-dialog")).to_contain_text("Abort this deployment?")
             page.fill("#command-reason", "customers complain")
             page.click("#command-submit")
 

@@ -133,9 +133,9 @@ class TestThePage:
         world.give(deployment, Command.PAUSE)
         held = page(browser, deployment)
 
-        for name in ("promote", "promote-full", "pause", "abort", "rollback"):
+        for name in ("promote", "promote-full", "pause", "abort"):
             assert f'id="do-{name}"' in offered
-        for name in ("resume", "retry", "approve", "reject"):
+        for name in ("resume", "rollback", "retry", "approve", "reject"):
             assert f'id="do-{name}"' not in offered
         assert 'id="do-resume"' in held
 

@@ -27,6 +27,7 @@ def attempt(phase: Phase, **changes: Any) -> SimpleNamespace:
     given = {
         "phase": phase, "reason": "", "step_index": 0, "held_reason": "", "weight": 1_000,
         "runner_weights": {}, "gates_passed": [], "extensions": 0, "observed_seconds": 0.0,
+        "held_from": "",
         "observing_since": None, "phase_since": NOW - timedelta(seconds=100), "finished_at": None,
     }  # fmt: skip
     return SimpleNamespace(**{**given, **changes})
@@ -158,6 +159,21 @@ class TestButtons:
 
         assert {each["command"] for each in found} == set(allowed)
         assert [each["tone"] for each in found].count("primary") == 1
+
+    @pytest.mark.parametrize(
+        ("stands", "kept"),
+        [
+            ({"phase": Phase.OBSERVING}, Command.ABORT),
+            ({"phase": Phase.SETTLING}, Command.ROLLBACK),
+            ({"phase": Phase.HELD, "held_from": Phase.SETTLING}, Command.ROLLBACK),
+        ],
+    )
+    def test_offer_one_way_back(self, stands: dict[str, Phase], kept: Command) -> None:
+        both = [Command.PAUSE, Command.ABORT, Command.ROLLBACK]
+        stood = attempt(**stands)
+
+        assert rollouts.one_way_back(both, stood) == [Command.PAUSE, kept]
+        assert rollouts.one_way_back([Command.ROLLBACK], stood) == [Command.ROLLBACK]
 
     @pytest.mark.parametrize("command", [Command.ABORT, Command.ROLLBACK, Command.PROMOTE_FULL])
     def test_what_cannot_be_undone_asks_first(self, command: Command) -> None:
