@@ -102,12 +102,8 @@ def _missing(view: View) -> str:
     cold = [
         name
         for name, runner in view.runners.items()
-        if runner.candidate_ready < _instances_wanted(view, runner.stable_ready)
+        if runner.candidate_ready < view.instances_wanted
     ]
     if not cold:
         return ""
     return f"Instances are being started on {', '.join(sorted(cold))}."
-
-
-def _instances_wanted(view: View, stable_ready: int) -> int:
-    return max(1, stable_ready) if view.plan.warms_fully else 1

@@ -55,6 +55,8 @@ class View:
         hooks: kinds that the environment has.
         answers: gate -> "pending", "ok", "refused" or "late"; a gate not asked is missing.
         runners: name -> live runner.
+        instances_wanted: of the candidate on every runner before it gets calls; fixed when the
+            attempt begins, however many stable has later.
         failed_start: why no instance of the candidate starts; "" none failed.
         gateways: how many are alive.
         is_acked: every live gateway routes by the newest epoch.
@@ -98,6 +100,7 @@ class View:
     answers: Mapping[str, str] = field(default_factory=dict)
 
     runners: Mapping[str, Runner] = field(default_factory=dict)
+    instances_wanted: int = 1
     failed_start: str = ""
     gateways: int = 0
     is_acked: bool = False

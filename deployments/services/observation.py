@@ -165,6 +165,13 @@ class _Observer:
         return {
             "obstacle": obstacle,
             "is_served": alias.number == self.deployment.to_number,
+            # As many instances as stable has now may be wanted of the candidate.
+            "runners": {
+                runner.name: Runner(
+                    runner.region, stable_ready=runner.ready.get(alias.version_id or 0, 0)
+                )
+                for runner in nodes.runners_live(now=self.now)
+            },
         }
 
     def _world(self, observed: float) -> dict[str, Any]:
@@ -178,6 +185,7 @@ class _Observer:
             "is_alias_moved": alias.number == self.deployment.to_number,
             "drain_seconds": max(float(candidate.timeout_seconds), DRAIN_LEAST_SECONDS),
             "runners": {runner.name: self._runner(runner) for runner in live},
+            "instances_wanted": attempt.warm.get(str(self.deployment.to_number), 1),
             "failed_start": self._failed_start(live),
             **gateways.facts(is_leased=is_leased(self.route)),
             **self._judged(observed, gateways.age(), {r.name: r.region for r in live}),

@@ -126,13 +126,16 @@ class World:
         return Phase(self.at(deployment).phase)
 
     def heartbeats(self, *numbers: int) -> None:
-        """Every runner is alive with one instance of these versions, or of all."""
+        """Every runner is alive with one instance of these versions, or of all, or with as
+        many by version as `ready` says of it."""
         wanted = numbers or range(1, len(self.function.versions) + 1)
         now = clock.utc_now()
         for name, region in self.runners.items():
+            counts = self.ready.get(name) or dict.fromkeys(wanted, 1)
             instances = [
-                InstanceState(f"{name}-{n}", self.version_id(n), "idle", 0, 0, 1_024)
-                for n in wanted
+                InstanceState(f"{name}-{n}-{item}", self.version_id(n), "idle", 0, 0, 1_024)
+                for n, count in counts.items()
+                for item in range(count)
             ]
             node_heartbeat(
                 heartbeat=Heartbeat(
