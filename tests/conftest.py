@@ -24,18 +24,25 @@ VALKEY = embedded.valkey(STATE / "valkey")
 
 for name in [name for name in os.environ if name.startswith("HOTSWAP_")]:
     del os.environ[name]  # the developer's own settings do not reach the tests
-os.environ |= {
+SETTINGS = {
     "DJANGO_SETTINGS_MODULE": "hotswap.settings_test",
     "HOTSWAP_STATE_DIR": str(STATE),
     "HOTSWAP_SECRET_KEY": secrets.token_urlsafe(32),
     "HOTSWAP_DATABASE_URL": POSTGRES.url,
     "HOTSWAP_REDIS_URL": VALKEY.url,
 }
+os.environ |= SETTINGS
 
 
-def pytest_configure() -> None:
-    """Load Django here: pytest-django would do it before the lines above ran."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Load Django here: pytest-django would do it before the lines above ran.
+
+    Workers of a parallel run have stores of their own, so they must not inherit ours.
+    """
     django.setup()
+    if config.getoption("numprocesses", None):
+        for name in SETTINGS:
+            del os.environ[name]
 
 
 def pytest_unconfigure() -> None:
@@ -43,6 +50,12 @@ def pytest_unconfigure() -> None:
     VALKEY.stop()
     POSTGRES.stop()
     shutil.rmtree(STATE, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def django_db_keepdb() -> bool:
+    """The whole server is thrown away at the end: nobody waits for its last connection."""
+    return True
 
 
 @pytest.fixture(scope="session")

@@ -7,5 +7,6 @@ from deployments.types import ALL, Plan, Step, Strategy
 
 @strategies.register(Strategy.ALL_AT_ONCE)
 def plan(settings: Settings, target: Target) -> Plan:
-    """One step; the old version stays warm behind it."""
-    return Plan(steps=(Step(name="100 %", weight=ALL, needs_samples=False),))
+    """One step, onto as many instances as the old version has; it stays warm behind them."""
+    step = Step(name="100 %", weight=ALL, needs_samples=False)
+    return Plan(steps=(step,), warms_fully=True)
