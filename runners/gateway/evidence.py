@@ -46,11 +46,12 @@ class Tally:
     Attributes:
         lease_until: monotonic seconds.
         clients: who was drawn since the last report; a few are enough.
+        mirrors_in_flight: repeated calls that run now.
     """
 
     __slots__ = (
         "_dropped", "_key", "_minute", "_seen", "clients", "lease_until", "mirror_different",
-        "mirror_failed", "mirror_same", "mirrored", "previewed",
+        "mirror_failed", "mirror_same", "mirrored", "mirrors_in_flight", "previewed",
     )  # fmt: skip
 
     def __init__(self, salt: str) -> None:
@@ -59,6 +60,7 @@ class Tally:
         self._minute = 0
         self._seen: set[tuple[int, str, str]] = set()
         self.lease_until = 0.0
+        self.mirrors_in_flight = 0
         self._reset()
 
     def _reset(self) -> None:

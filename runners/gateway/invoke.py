@@ -30,7 +30,7 @@ from runners.gateway.answers import (
 )
 from runners.gateway.auth import Authenticator, Grant
 from runners.gateway.http1 import Connection, Request
-from runners.gateway.mirror import MIRROR_MAX_BYTES, Mirror, Mirrors
+from runners.gateway.mirror import MIRROR_MAX_BYTES, Mirror
 from runners.gateway.routes import Routes, Target
 from runners.gateway.splits import Draw
 from runners.gateway.stats import Stats
@@ -69,7 +69,7 @@ _decode_error = msgspec.json.Decoder(dict[str, Any]).decode
 class Invoker:
     """Authenticates, routes and sends calls."""
 
-    __slots__ = ("_auth", "_mirrors", "_routes", "_stats", "_upstream")
+    __slots__ = ("_auth", "_routes", "_stats", "_upstream")
 
     def __init__(
         self, *, auth: Authenticator, routes: Routes, upstream: Upstream, stats: Stats
@@ -78,7 +78,6 @@ class Invoker:
         self._routes = routes
         self._upstream = upstream
         self._stats = stats
-        self._mirrors = Mirrors()
 
     def invoke(self, connection: Connection, request: Request) -> "Call | None":
         """Start a call below `PREFIX`, or answer at once why not."""
@@ -152,7 +151,7 @@ class Invoker:
         timeout = candidate.timeout_seconds
         header = (candidate.id, int(timeout * 1000), trace, content_type, alias)
         return Mirror(
-            self._mirrors, draw.split.tally, link,
+            draw.split.tally, link,
             header=header, body=body, seconds=timeout + SAFETY_SECONDS,
         )  # fmt: skip
 

@@ -14,19 +14,10 @@ from runners.gateway.upstream import RunnerLink
 from runners.link.frames import decode_json, encode_json
 from runtimes.protocol.framing import FrameType
 
-MIRRORED_MAX = 32
+MIRRORED_MAX = 32  # at once, of one rollout
 MIRROR_MAX_BYTES = 1 * MIB  # of a request or an answer that is kept for it
 
 _REPLY = int(FrameType.REPLY)
-
-
-class Mirrors:
-    """Counts the repeated calls that run now."""
-
-    __slots__ = ("in_flight",)
-
-    def __init__(self) -> None:
-        self.in_flight = 0
 
 
 class Mirror:
@@ -38,12 +29,11 @@ class Mirror:
     """
 
     __slots__ = (
-        "_answer", "_body", "_header", "_link", "_mirrors", "_seconds", "_tally", "deadline",
+        "_answer", "_body", "_header", "_link", "_seconds", "_tally", "deadline",
     )  # fmt: skip
 
     def __init__(
         self,
-        mirrors: Mirrors,
         tally: Tally,
         link: RunnerLink,
         *,
@@ -51,7 +41,6 @@ class Mirror:
         body: bytes,
         seconds: float,
     ) -> None:
-        self._mirrors = mirrors
         self._tally = tally
         self._link = link
         self._header = header
@@ -63,20 +52,20 @@ class Mirror:
     def send(self, status: int, body: bytes) -> None:
         """Repeat the call whose answer was this, unless too many run or the runner is gone."""
         if (
-            self._mirrors.in_flight >= MIRRORED_MAX
+            self._tally.mirrors_in_flight >= MIRRORED_MAX
             or len(body) > MIRROR_MAX_BYTES
             or self._link.over.is_set()
         ):
             return
         self._answer = (status, body)
         self.deadline = clock.monotonic() + self._seconds
-        self._mirrors.in_flight += 1
+        self._tally.mirrors_in_flight += 1
         self._tally.mirrored += 1
         self._link.invoke(self, encode_json((request_id(), *self._header)), self._body, False)
         self._body = b""
 
     def on_frame(self, kind: int, header: bytes, body: bytes) -> bool:
-        self._mirrors.in_flight -= 1
+        self._tally.mirrors_in_flight -= 1
         if kind != _REPLY:
             self._tally.mirror_failed += 1
         elif (decode_json(header)[0], body) == self._answer:
@@ -86,7 +75,7 @@ class Mirror:
         return True
 
     def on_link_lost(self) -> None:
-        self._mirrors.in_flight -= 1
+        self._tally.mirrors_in_flight -= 1
         self._tally.mirror_failed += 1
 
     on_deadline = on_link_lost
