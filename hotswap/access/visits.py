@@ -7,6 +7,7 @@ second, say when to read on; so nothing is lost, whatever happens to a hint.
 import asyncio
 import contextlib
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any, ClassVar, Final
@@ -53,7 +54,7 @@ class _Gone(Exception):
     """The visitor left."""
 
 
-class Visit:
+class Visit(ABC):
     """Says `heartbeat` now and then, and `problem` before an abnormal end.
 
     A subclass names the `wanted` scope, finds what is visited, and says the rest. It works in
@@ -70,17 +71,17 @@ class Visit:
         self._token_given = asyncio.Event()
         self._beat_at = 0.0
 
+    @abstractmethod
     async def enter(self) -> str:
         """Find what is visited; the group of its hints. Raises NotFound, BadRequest."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def stay(self) -> None:
         """Say what is new until cancelled."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def check(self) -> None:
         """Raise NotFound when what is visited is gone."""
-        raise NotImplementedError
 
     async def say(self, **message: object) -> None:
         """Send one message; ends the visit when the visitor left."""
